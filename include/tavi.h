@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * libtavi: an event-driven networking engine. One manager is one loop on one thread; connections, listeners and
+ * timers belong to it. This header brings the whole interface; each part can be included alone.
+ *
+ *   tavi/base.h      slices, errors, conventions (read this first)
+ *   tavi/log.h       where the library's words go
+ *   tavi/manager.h   the loop: poll, wakeup from other threads, life in a foreign loop
+ *   tavi/timer.h     timers
+ *   tavi/conn.h      listeners and connections: TCP, UDP, Unix sockets; sending, receiving, closing
+ *   tavi/http_msg.h  an HTTP message as data
+ *   tavi/http.h      HTTP/1.1 server and client connections
+ */
+#ifndef TAVI_H
+#define TAVI_H
+
+#include "tavi/base.h"
+#include "tavi/conn.h"
+#include "tavi/http.h"
+#include "tavi/http_msg.h"
+#include "tavi/log.h"
+#include "tavi/manager.h"
+#include "tavi/timer.h"
+
+#endif
