@@ -30,7 +30,9 @@ struct tavi__http1_limits {
  *          An error in the part that has arrived is told at once, without waiting for the head's end.
  * A request line may be preceded by at most one empty CRLF line (RFC 9112 2.2); it is consumed with the head but is
  * not part of ret_msg->head.
- * Owns:    every slice of ret_msg is borrowed from p; the bytes are not changed. */
+ * Bytes are judged in their order: the answer for a prefix is MORE, or the answer for the whole.
+ * Owns:    every slice of ret_msg is borrowed from p (the path of "http://host" without one is a static "/"); the bytes
+ *          are not changed. headers and *ret_msg are scratch until TAVI_WIRE_EVENT: they are filled while parsing. */
 int tavi__http1_request(const char *p, size_t len, const struct tavi__http1_limits *limits,
                         struct tavi_http_header *headers, size_t *consumed, struct tavi_http_msg *ret_msg);
 
@@ -38,7 +40,8 @@ int tavi__http1_request(const char *p, size_t len, const struct tavi__http1_limi
 enum tavi__http1_question { TAVI__HTTP1_OTHER, TAVI__HTTP1_HEAD, TAVI__HTTP1_CONNECT };
 
 /* Parse one response head. As above; any error is -502 (a client has no status to answer, one number is enough).
- * `question` decides about the body: none after HEAD, 1xx, 204, 304 and a 2xx to CONNECT (RFC 9112 section 6.3). */
+ * `question` decides about the body: none after HEAD, 1xx, 204, 304 and a 2xx to CONNECT (RFC 9112 section 6.3);
+ * content_length then still tells what the field said. limits->target_bytes_max is not used. */
 int tavi__http1_response(const char *p, size_t len, enum tavi__http1_question question,
                          const struct tavi__http1_limits *limits, struct tavi_http_header *headers, size_t *consumed,
                          struct tavi_http_msg *ret_msg);
@@ -49,9 +52,8 @@ int tavi__http1_response(const char *p, size_t len, enum tavi__http1_question qu
 struct tavi__http1_chunks {
   uint64_t left;       /* bytes of the current chunk still to come */
   uint32_t line_bytes; /* of the current size line or trailer section, for the limits */
-  uint8_t state;
-  uint8_t digits;
-  bool has_trailers;   /* internal */
+  uint8_t state;       /* internal */
+  uint8_t digits;      /* internal: of the size so far */
 };
 
 enum tavi__http1_chunk_event {
@@ -66,7 +68,8 @@ enum tavi__http1_chunk_event {
  *          TAVI_WIRE_MORE: *consumed bytes of framing were used, give the rest again with more behind it; a
  *          trailer section is consumed only whole, so at most trailer_bytes_max are held back by the caller;
  *          -400: not chunked coding (extensions are skipped up to a limit, and obey their grammar: RFC 9112 7.1.1);
- *          -431: the trailer section is longer than trailer_bytes_max. After an error every call repeats it.
+ *          -431: the trailer section is longer than trailer_bytes_max. After an error every call repeats it,
+ *          and after the TRAILERS event every call is -400.
  * Bare LF, white space before the size, empty sizes and sizes beyond 2^63-1 are -400. */
 int tavi__http1_chunk(struct tavi__http1_chunks *c, const char *p, size_t len, size_t trailer_bytes_max,
                       size_t *consumed, enum tavi__http1_chunk_event *ret_event, struct tavi_slice *ret_data);
@@ -74,7 +77,7 @@ int tavi__http1_chunk(struct tavi__http1_chunks *c, const char *p, size_t len, s
 /* Parse a raw trailer section (as TAVI__HTTP1_TRAILERS gives it) into fields.
  *
  * Returns: the number of fields, or -400 / -431. Fields that must not be trailers (RFC 9110 6.5.1: framing, routing,
- * authentication, Host, Content-*...) are refused with -400. */
+ * authentication, Host, Content-*...) are refused with -400; Content-Digest and Content-MD5 may be (RFC 9530). */
 int tavi__http1_trailers(struct tavi_slice raw, struct tavi_http_header *headers, size_t header_count_max);
 
 /* ==== output ==== */
@@ -83,7 +86,7 @@ int tavi__http1_trailers(struct tavi_slice raw, struct tavi_http_header *headers
  * codes without one. Writes at most 48 bytes to out, returns their number. */
 size_t tavi__http1_status_text(int status, char *out);
 
-/* The reason phrase alone ("OK"), "" for codes without one. Static. Names as in RFC 9110 section 15 and the registry. */
+/* The reason phrase alone ("OK"), "" for codes without one. Static. As in RFC 9110 section 15 and the registry. */
 const char *tavi__http1_reason(int status);
 
 /* A date as in RFC 9110 5.6.7, "Sun, 06 Nov 1994 08:49:37 GMT", exactly 29 bytes without a NUL.

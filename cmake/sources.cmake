@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+#
+# Every source file of the library and of the Python extension, for every build.
+
+set(TAVI_SOURCES
+  src/api/errors.c
+  src/base/idmap.c
+  src/base/wheel.c
+  src/http/answer.c
+  src/http/client.c
+  src/http/follow.c
+  src/http/lookup.c
+  src/http/message.c
+  src/http/server.c
+  src/loop/log.c
+  src/loop/loop.c
+  src/loop/mailbox.c
+  src/loop/manager.c
+  src/loop/source.c
+  src/loop/timers.c
+  src/net/conn.c
+  src/net/connect.c
+  src/net/endpoint.c
+  src/net/listener.c
+  src/net/recvbuf.c
+  src/net/sendq.c
+  src/net/stream.c
+  src/net/udp.c
+  src/os/clock.c
+  src/os/errors.c
+  src/os/poll_epoll.c
+  src/os/poll_poll.c
+  src/os/sock.c
+  src/os/sockaddr.c
+  src/os/wakefd.c
+  src/wire/http1_chunk.c
+  src/wire/http1_field.c
+  src/wire/http1_head.c
+  src/wire/http1_out.c
+)
+
+set(TAVI_PYTHON_SOURCES
+  python/src/answer.c
+  python/src/connection.c
+  python/src/constants.c
+  python/src/convert.c
+  python/src/event.c
+  python/src/functions.c
+  python/src/http_message.c
+  python/src/manager.c
+  python/src/module.c
+  python/src/options.c
+  python/src/timer.c
+  python/src/url.c
+)

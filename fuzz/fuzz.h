@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the fuzz targets share: the entry point that libFuzzer and standalone_main.c call, and a check that stops the
+ * program in every build, with or without NDEBUG. */
+#ifndef TAVI_FUZZ_FUZZ_H
+#define TAVI_FUZZ_FUZZ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define FUZZ_CHECK(condition)                                                              \
+  do {                                                                                     \
+    if (!(condition)) {                                                                    \
+      fprintf(stderr, "%s:%d: invariant does not hold: %s\n", __FILE__, __LINE__, #condition); \
+      abort();                                                                             \
+    }                                                                                      \
+  } while (0)
+
+/* A copy whose ends the address sanitizer knows. Free it. */
+static inline char *fuzz_copy(const void *bytes, size_t len) {
+  char *copy = calloc(len > 0 ? len : 1, 1);
+  if (copy == NULL) abort();
+  if (len > 0) memcpy(copy, bytes, len);
+  return copy;
+}
+
+#endif

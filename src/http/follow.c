@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Bytes that the user writes by hand on an HTTP connection, followed for their framing. A server must know when such a
+ * response is complete, because the next request waits for that; a client must know what was asked, because the answer
+ * to a HEAD has no body. Nothing is changed on the way, with one exception: the body of an answer to a HEAD is dropped.
+ *
+ * Bytes that are no HTTP are let through: then a server's answer ends with the connection. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "http/http.h"
+
+enum { FOLLOWED_HEADERS = 128, FOLLOWED_HEAD_BYTES = 64 * 1024, QUESTIONS_MAX = 32 };
+
+static const struct tavi__http1_limits limits = {FOLLOWED_HEAD_BYTES, FOLLOWED_HEAD_BYTES, FOLLOWED_HEADERS};
+
+/* ==== heads that are written in parts ==== */
+
+/* All of the head that is there, with `data` behind what came before. NULL ptr: out of memory, or far too long. */
+static struct tavi_slice gather(struct tavi__http_more *more, const char *data, size_t len) {
+  if (more->out_len == 0) return (struct tavi_slice){data, len};
+
+  if (more->out_cap - more->out_len < len) {
+    size_t cap = more->out_len + len > FOLLOWED_HEAD_BYTES ? more->out_len + len : FOLLOWED_HEAD_BYTES;
+    char *bigger = realloc(more->out_head, cap);
+    if (bigger == NULL) return (struct tavi_slice){NULL, 0};
+    more->out_head = bigger;
+    more->out_cap = cap;
+  }
+  memcpy(more->out_head + more->out_len, data, len);
+  more->out_len += len;
+  return (struct tavi_slice){more->out_head, more->out_len};
+}
+
+/* It is not complete: remember it. False: out of memory, or far too long. */
+static bool remember(struct tavi__http_more *more, struct tavi_slice head) {
+  if (head.len > FOLLOWED_HEAD_BYTES) return false;
+  if (more->out_len > 0) return true;
+  if (more->out_cap < head.len) {
+    char *bigger = realloc(more->out_head, FOLLOWED_HEAD_BYTES);
+    if (bigger == NULL) return false;
+    more->out_head = bigger;
+    more->out_cap = FOLLOWED_HEAD_BYTES;
+  }
+  memcpy(more->out_head, head.ptr, head.len);
+  more->out_len = head.len;
+  return true;
+}
+
+/* Go through chunks. Returns the bytes up to the end of the last one, len when it has not come, -1: they are none. */
+static int64_t follow_chunks(struct tavi__http1_chunks *chunks, const char *data, size_t len, bool *ret_is_end) {
+  size_t at = 0;
+  *ret_is_end = false;
+  while (at < len) {
+    enum tavi__http1_chunk_event event;
+    struct tavi_slice unused;
+    size_t used = 0;
+    int r = tavi__http1_chunk(chunks, data + at, len - at, TAVI__HTTP_TRAILER_BYTES, &used, &event, &unused);
+    if (r < 0) return -1;
+    at += used;
+    if (r == TAVI_WIRE_MORE) {
+      /* Only trailers are held back by the decoder; a hand-written section that is split there is not followed. */
+      return at < len ? -1 : (int64_t) len;
+    }
+    if (event == TAVI__HTTP1_TRAILERS) {
+      *ret_is_end = true;
+      return (int64_t) at;
+    }
+  }
+  return (int64_t) len;
+}
+
+/* ==== a server's responses ==== */
+
+/* No use in following: the answer ends when the user closes. */
+static int let_through(struct tavi__http *h) {
+  h->answer = TAVI__ANSWER_UNTIL_CLOSE;
+  h->is_followed_raw = true;
+  h->keep_alive = false;
+  return 0;
+}
+
+static void take_head(struct tavi__http *h, const struct tavi_http_msg *msg) {
+  if (!msg->keep_alive) h->keep_alive = false;
+  h->becomes_raw = msg->status == 101 || (h->is_connect && msg->status / 100 == 2);
+  h->u.out_left = 0;
+  switch (msg->framing) {
+    case TAVI_HTTP_LENGTH: h->u.out_left = msg->content_length; break;
+    case TAVI_HTTP_CHUNKED: h->answer = TAVI__ANSWER_CHUNKED; return;
+    case TAVI_HTTP_UNTIL_CLOSE: h->answer = TAVI__ANSWER_UNTIL_CLOSE; return;
+    case TAVI_HTTP_NO_BODY: break;
+  }
+  h->answer = TAVI__ANSWER_LENGTH;
+}
+
+static int server_body(struct tavi_conn *c, const char *data, uint64_t len) {
+  struct tavi__http *h = tavi__http_of(c);
+  bool is_end = false;
+  int may = h->is_head ? 1 : 0; /* a response to HEAD has no body, whoever writes it */
+  switch ((enum tavi__http_answer) h->answer) {
+    case TAVI__ANSWER_LENGTH:
+      if (len > h->u.out_left) return TAVI_E_STATE;
+      h->u.out_left -= len;
+      is_end = h->u.out_left == 0;
+      break;
+    case TAVI__ANSWER_CHUNKED:
+      if (data == NULL || tavi__http_more(h) == NULL) return data == NULL ? TAVI_E_STATE : TAVI_E_NOMEM;
+      switch (follow_chunks(&h->more->out, data, (size_t) len, &is_end)) {
+        case -1: return let_through(h);
+        default: break;
+      }
+      break;
+    case TAVI__ANSWER_UNTIL_CLOSE: return may;
+    case TAVI__ANSWER_NONE:
+    case TAVI__ANSWER_DONE: return TAVI_E_STATE;
+  }
+  if (is_end) tavi__http_answered(c);
+  return may;
+}
+
+static int server_head(struct tavi_conn *c, const char *data, size_t len) {
+  struct tavi__http *h = tavi__http_of(c);
+  struct tavi_http_header headers[FOLLOWED_HEADERS];
+  struct tavi_http_msg msg;
+  struct tavi__http_more *more = tavi__http_more(h);
+  if (more == NULL) return TAVI_E_NOMEM;
+
+  size_t before = more->out_len, used = 0;
+  enum tavi__http1_question question = h->is_connect ? TAVI__HTTP1_CONNECT : TAVI__HTTP1_OTHER;
+  struct tavi_slice head = gather(more, data, len);
+  if (head.ptr == NULL) return let_through(h);
+  int r = tavi__http1_response(head.ptr, head.len, question, &limits, headers, &used, &msg);
+  if (r == TAVI_WIRE_MORE) return remember(more, head) ? 0 : let_through(h);
+  if (r < 0) return let_through(h);
+
+  size_t of_head = used - before; /* how much of `data` belongs to it */
+  more->out_len = 0;
+  if (msg.status < 200 && msg.status != 101) return of_head < len ? server_head(c, data + of_head, len - of_head) : 0;
+  take_head(h, &msg);
+  if (h->answer == TAVI__ANSWER_LENGTH && h->u.out_left == 0) {
+    if (of_head < len && !h->becomes_raw) return TAVI_E_STATE;
+    tavi__http_answered(c);
+    return 0;
+  }
+  if (of_head == len) return 0;
+  if (!h->is_head) return server_body(c, data + of_head, len - of_head);
+
+  int err = tavi__conn_queue(c, data, of_head); /* without the body */
+  if (err == 0) err = server_body(c, data + of_head, len - of_head);
+  return err < 0 ? err : 1;
+}
+
+int tavi__http_server_output(struct tavi_conn *c, const char *data, uint64_t len) {
+  struct tavi__http *h = tavi__http_of(c);
+  if (!h->is_open || h->is_followed_raw) return 0; /* nobody asked: nothing to follow */
+  if (h->answer != TAVI__ANSWER_NONE) return server_body(c, data, len);
+  return data == NULL ? TAVI_E_STATE : server_head(c, data, (size_t) len);
+}
+
+/* ==== a client's requests ==== */
+
+enum tavi__http1_question tavi__http_question(struct tavi_conn *c) {
+  const struct tavi__http *h = tavi__http_of(c);
+  if (h->more == NULL || h->more->question_count == 0) return TAVI__HTTP1_OTHER;
+  return (enum tavi__http1_question)(h->u.questions & 3);
+}
+
+void tavi__http_question_done(struct tavi_conn *c) {
+  struct tavi__http *h = tavi__http_of(c);
+  if (h->more == NULL || h->more->question_count == 0) return;
+  h->u.questions >>= 2;
+  if (--h->more->question_count == 0 && h->more->out_len == 0) h->has_asked = false;
+}
+
+static enum tavi__http1_question question_of(struct tavi_slice head) {
+  if (head.len > 5 && memcmp(head.ptr, "HEAD ", 5) == 0) return TAVI__HTTP1_HEAD;
+  if (head.len > 8 && memcmp(head.ptr, "CONNECT ", 8) == 0) return TAVI__HTTP1_CONNECT;
+  return TAVI__HTTP1_OTHER;
+}
+
+static bool push_question(struct tavi__http *h, enum tavi__http1_question q) {
+  if (h->more->question_count == QUESTIONS_MAX) return false;
+  h->u.questions |= (uint64_t) q << (2 * h->more->question_count++);
+  return true;
+}
+
+/* The head of a request. Returns the bytes of `data` that belong to it, or an error. */
+static int64_t client_head(struct tavi__http *h, const char *data, size_t len) {
+  struct tavi_http_header headers[FOLLOWED_HEADERS];
+  struct tavi_http_msg msg;
+  struct tavi__http_more *more = h->more;
+  size_t before = more->out_len, used = 0;
+  struct tavi_slice head = gather(more, data, len);
+  if (head.ptr == NULL) return TAVI_E_NOMEM;
+
+  int r = tavi__http1_request(head.ptr, head.len, &limits, headers, &used, &msg);
+  if (r == TAVI_WIRE_MORE) return remember(more, head) ? (int64_t) len : TAVI_E_LIMIT;
+  if (r < 0) { /* not to our taste; what counts is the method, and where it ends */
+    const char *end = memmem(head.ptr, head.len, "\r\n\r\n", 4);
+    if (end == NULL) return remember(more, head) ? (int64_t) len : TAVI_E_LIMIT;
+    used = (size_t) (end + 4 - head.ptr);
+    h->is_followed_raw = true; /* the length of its body is not known, so nothing behind it is either */
+  } else {
+    more->out_body = msg.framing == TAVI_HTTP_LENGTH ? msg.content_length : 0;
+    more->out_is_chunked = msg.framing == TAVI_HTTP_CHUNKED;
+    more->out = (struct tavi__http1_chunks){0};
+  }
+  if (!push_question(h, question_of(head))) return TAVI_E_LIMIT;
+  more->out_len = 0;
+  return (int64_t) (used - before);
+}
+
+int tavi__http_client_output(struct tavi_conn *c, const char *data, uint64_t len) {
+  struct tavi__http *h = tavi__http_of(c);
+  struct tavi__http_more *more = tavi__http_more(h);
+  if (more == NULL) return TAVI_E_NOMEM;
+
+  h->has_asked = true;
+  while (len > 0 && !h->is_followed_raw) {
+    int64_t used;
+    if (more->out_body > 0) {
+      used = (int64_t) (len < more->out_body ? len : more->out_body);
+      more->out_body -= (uint64_t) used;
+    } else if (data == NULL) {
+      return TAVI_E_STATE; /* a file where a head belongs */
+    } else if (more->out_is_chunked) {
+      bool is_end;
+      used = follow_chunks(&more->out, data, (size_t) len, &is_end);
+      if (used < 0) return TAVI_E_STATE;
+      more->out_is_chunked = !is_end;
+    } else {
+      used = client_head(h, data, (size_t) len);
+      if (used < 0) return (int) used;
+    }
+    if (data != NULL) data += used;
+    len -= (uint64_t) used;
+  }
+  return 0;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * HTTP/1.1 on one connection: the state, and who does what.
+ *
+ *   message.c  the input side of both roles: heads, bodies collected or streamed, the user's callbacks
+ *   server.c   a request's life: refusing, waiting for the answer, the next one; time-outs
+ *   client.c   a response's life: interim ones, truncation; what was asked
+ *   answer.c   the output side of a server: heads, whole replies, streams
+ *   follow.c   bytes that the user sends by hand, followed for their framing
+ *   lookup.c   headers and form values of a message
+ *
+ * The input of a connection is, from its front: the head of the current message (head_len bytes), the part of its body
+ * that was decoded, and what has not been looked at. A message that arrives in one read is parsed once, in the loop's
+ * buffer, and never copied. One that does not is kept, and its head is parsed once more when the body is complete. */
+#ifndef TAVI_HTTP_HTTP_H
+#define TAVI_HTTP_HTTP_H
+
+#include "net/conn.h"
+#include "tavi/http.h"
+#include "wire/http1.h"
+
+/* ==== configuration: what the connections of one listener share ==== */
+
+struct tavi__http_conf {
+  struct tavi__conf base; /* first */
+  const struct tavi_http_handlers *handlers;
+  struct tavi__http1_limits limits;
+  uint64_t body_bytes_max;
+  uint32_t head_timeout_ms, body_timeout_ms, keepalive_timeout_ms;
+  uint64_t date_until_ms; /* the Date below is right until then (monotonic) */
+  char date[29];
+  struct tavi_http_header fields[]; /* scratch for one parse: headers, then trailers */
+};
+
+struct tavi__http_conf *tavi__http_conf_new(const struct tavi__proto *proto, const struct tavi_http_opts *opts,
+                                            const struct tavi_http_handlers *handlers);
+
+/* ==== state ==== */
+
+/* The input side.
+ *
+ *   HEAD -> BODY ----> (on_message) -> WAIT -> HEAD
+ *        -> STREAM --> (on_message) -> WAIT
+ *        -> DROP ----------------------> WAIT       answered in on_headers
+ */
+enum tavi__http_phase {
+  TAVI__HTTP_HEAD,   /* between messages, or in a head */
+  TAVI__HTTP_BODY,   /* the body is collected */
+  TAVI__HTTP_STREAM, /* the body goes to the user piece by piece */
+  TAVI__HTTP_DROP,   /* the rest of the body is read and dropped */
+  TAVI__HTTP_WAIT    /* a server's: the request is complete, the answer is not */
+};
+
+/* The output side of a server. */
+enum tavi__http_answer {
+  TAVI__ANSWER_NONE,        /* not begun */
+  TAVI__ANSWER_LENGTH,      /* out_left bytes are still to come */
+  TAVI__ANSWER_CHUNKED,
+  TAVI__ANSWER_UNTIL_CLOSE,
+  TAVI__ANSWER_DONE
+};
+
+struct tavi__http_more; /* message.c: what only bodies in pieces and hand-written output need */
+
+struct tavi__http {
+  uint8_t phase;
+  uint8_t answer;
+  bool is_open : 1;          /* a server's: on_headers was called, the next request has not begun */
+  bool is_head : 1;          /* the request's method */
+  bool is_connect : 1;
+  bool is_http10 : 1;
+  bool keep_alive : 1;
+  bool expects_continue : 1; /* and 100 was not sent */
+  bool in_headers : 1;       /* inside on_headers */
+  bool in_callback : 1;      /* inside on_headers or on_message */
+  bool wants_stream : 1;
+  bool becomes_raw : 1;      /* a 2xx to CONNECT: once the callback has returned */
+  bool is_chunked : 1;       /* the body being received */
+  bool is_until_close : 1;
+  bool is_body_done : 1;     /* STREAM: all of it was decoded */
+  bool has_asked : 1;        /* a client's: something was sent that waits for a response */
+  bool is_followed_raw : 1;  /* the output is not HTTP; no use in following it */
+  uint32_t head_len;         /* HEAD: bytes that were looked at in vain; BODY: of the head at the front of the input */
+  uint64_t body_left;        /* LENGTH: BODY: of the whole body; STREAM, DROP: still to come behind the input's front */
+  union {
+    uint64_t out_left;       /* a server's */
+    uint64_t questions;      /* a client's: what was asked, two bits each, the next to be answered lowest */
+  } u;
+  struct tavi__http_more *more; /* NULL for most messages */
+};
+
+_Static_assert(sizeof(struct tavi__http) <= TAVI__PROTO_BYTES, "the state fits in the connection");
+
+struct tavi__http_more {
+  struct tavi__http1_chunks in;  /* decoder of the body */
+  size_t decoded;                /* bytes of the body that were decoded behind the head */
+  char *head;                    /* STREAM: a copy of the head, for on_message */
+  size_t head_len;
+  char *trailers;                /* STREAM: the raw trailer section, until on_message */
+  size_t trailers_len;
+  struct tavi__http1_chunks out; /* follow.c: decoder of chunks written by hand */
+  uint64_t out_body;             /* follow.c: a client's: bytes of its request's body still to come */
+  char *out_head;                /* follow.c: a head that is written in parts */
+  size_t out_len, out_cap;
+  bool out_is_chunked;
+  unsigned question_count;       /* a client's */
+};
+
+static inline struct tavi__http *tavi__http_of(const struct tavi_conn *c) {
+  return (struct tavi__http *) (uintptr_t) c->state.bytes;
+}
+
+static inline struct tavi__http_conf *tavi__http_conf_of(const struct tavi_conn *c) {
+  return TAVI__CONTAINER(c->conf, struct tavi__http_conf, base);
+}
+
+extern const struct tavi__proto tavi__http_server, tavi__http_client;
+
+static inline bool tavi__is_http_server(const struct tavi_conn *c) { return c->proto == &tavi__http_server; }
+
+/* h->more, made when it is not there; NULL when memory ran out. */
+struct tavi__http_more *tavi__http_more(struct tavi__http *h);
+void tavi__http_free_more(struct tavi__http *h);
+
+/* ==== message.c ==== */
+
+void tavi__http_on_input(struct tavi_conn *c);
+struct tavi_slice tavi__http_peek(const struct tavi_conn *c);
+void tavi__http_consume(struct tavi_conn *c, size_t n);
+void tavi__http_on_drained(struct tavi_conn *c);
+void tavi__http_on_end(struct tavi_conn *c);
+
+/* A body that ends with the connection has ended. */
+void tavi__http_complete_at_eof(struct tavi_conn *c);
+
+/* The connection speaks HTTP no more; what was received and not used is the user's. */
+void tavi__http_become_raw(struct tavi_conn *c);
+
+/* ==== what message.c asks the role ==== */
+
+/* Parse a head. As tavi__http1_request(). */
+int tavi__http_server_parse(struct tavi_conn *c, struct tavi__input in, size_t *consumed, struct tavi_http_msg *msg);
+int tavi__http_client_parse(struct tavi_conn *c, struct tavi__input in, size_t *consumed, struct tavi_http_msg *msg);
+
+/* The message cannot be right: answer with the status and close, or fail. */
+void tavi__http_server_bad(struct tavi_conn *c, int status);
+void tavi__http_client_bad(struct tavi_conn *c, int status);
+
+/* A head was parsed, on_headers comes next. */
+void tavi__http_server_head(struct tavi_conn *c, const struct tavi_http_msg *msg);
+void tavi__http_client_head(struct tavi_conn *c, const struct tavi_http_msg *msg);
+
+/* on_message has returned (or was left out): what now? */
+void tavi__http_server_complete(struct tavi_conn *c);
+void tavi__http_client_complete(struct tavi_conn *c);
+
+/* The rest of a body is not wanted any more or does not come yet. */
+void tavi__http_server_want_body(struct tavi_conn *c);
+
+/* ==== answer.c ==== */
+
+/* The last byte of the answer was queued. */
+void tavi__http_answered(struct tavi_conn *c);
+
+/* ==== server.c ==== */
+
+/* The answer is complete: the next request may come. Called outside of the request's own callbacks. */
+void tavi__http_server_next(struct tavi_conn *c);
+
+/* ==== follow.c ==== */
+
+int tavi__http_server_output(struct tavi_conn *c, const char *data, uint64_t len);
+int tavi__http_client_output(struct tavi_conn *c, const char *data, uint64_t len);
+
+/* The next response's question is taken from the queue. */
+enum tavi__http1_question tavi__http_question(struct tavi_conn *c);
+void tavi__http_question_done(struct tavi_conn *c);
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Looking things up in a message: headers, their parameters, form values. Pure functions over slices. */
+#include <string.h>
+
+#include "http/http.h"
+
+const struct tavi_slice *tavi_http_header(const struct tavi_http_msg *msg, const char *name) {
+  struct tavi_slice s = {name, strlen(name)};
+  const struct tavi_http_header *f = tavi__http1_find(msg->headers, msg->header_count, s);
+  return f == NULL ? NULL : &f->value;
+}
+
+static int hex(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  c |= 0x20;
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int64_t tavi_percent_decode(struct tavi_slice in, bool plus_is_space, char *out) {
+  size_t n = 0;
+  for (size_t i = 0; i < in.len; i++) {
+    char c = in.ptr[i];
+    if (c == '%') {
+      int high = in.len - i > 2 ? hex(in.ptr[i + 1]) : -1, low = in.len - i > 2 ? hex(in.ptr[i + 2]) : -1;
+      if (high < 0 || low < 0) return TAVI_E_ARG;
+      c = (char) (high * 16 + low);
+      i += 2;
+    } else if (c == '+' && plus_is_space) {
+      c = ' ';
+    }
+    out[n++] = c;
+  }
+  return (int64_t) n;
+}
+
+/* Is `raw` the percent-encoded form of `name`? A bad escape never is. */
+static bool decodes_to(struct tavi_slice raw, struct tavi_slice name) {
+  size_t at = 0;
+  for (size_t i = 0; i < raw.len; i++, at++) {
+    char c = raw.ptr[i];
+    if (c == '+') {
+      c = ' ';
+    } else if (c == '%') {
+      if (raw.len - i <= 2 || hex(raw.ptr[i + 1]) < 0 || hex(raw.ptr[i + 2]) < 0) return false;
+      c = (char) (hex(raw.ptr[i + 1]) * 16 + hex(raw.ptr[i + 2]));
+      i += 2;
+    }
+    if (at >= name.len || name.ptr[at] != c) return false;
+  }
+  return at == name.len;
+}
+
+int tavi_form_find(struct tavi_slice form, struct tavi_slice name, struct tavi_slice *ret_value) {
+  size_t at = 0;
+  while (at < form.len) {
+    const char *p = form.ptr + at, *amp = memchr(p, '&', form.len - at);
+    size_t len = amp == NULL ? form.len - at : (size_t) (amp - p);
+    const char *eq = len == 0 ? NULL : memchr(p, '=', len);
+    size_t name_len = eq == NULL ? len : (size_t) (eq - p);
+    if (len > 0 && decodes_to((struct tavi_slice){p, name_len}, name)) {
+      *ret_value = (struct tavi_slice){eq == NULL ? p + len : eq + 1, eq == NULL ? 0 : len - name_len - 1};
+      return 0;
+    }
+    at += len + 1;
+  }
+  return TAVI_E_NOT_FOUND;
+}
+
+static bool is_space(char c) { return c == ' ' || c == '\t'; }
+
+static bool same_name(struct tavi_slice a, struct tavi_slice b) {
+  if (a.len != b.len) return false;
+  for (size_t i = 0; i < a.len; i++) {
+    char x = a.ptr[i], y = b.ptr[i];
+    if (x >= 'A' && x <= 'Z') x |= 0x20;
+    if (y >= 'A' && y <= 'Z') y |= 0x20;
+    if (x != y) return false;
+  }
+  return true;
+}
+
+/* The end of a value that begins at p: behind the closing quote, or at the next separator. */
+static const char *skip_value(const char *p, const char *end) {
+  if (p < end && *p == '"') {
+    for (p++; p < end && *p != '"'; p++)
+      if (*p == '\\' && p + 1 < end) p++;
+    return p < end ? p + 1 : end;
+  }
+  while (p < end && *p != ';' && *p != ',' && !is_space(*p)) p++;
+  return p;
+}
+
+int tavi_http_header_param(struct tavi_slice value, struct tavi_slice name, struct tavi_slice *ret_value) {
+  const char *p = value.ptr, *end = value.ptr + value.len;
+  while (p < end) {
+    while (p < end && (is_space(*p) || *p == ';' || *p == ',')) p++;
+    const char *start = p;
+    while (p < end && *p != '=' && *p != ';' && *p != ',' && !is_space(*p) && *p != '"') p++;
+    struct tavi_slice found = {start, (size_t) (p - start)};
+    if (p == end || *p != '=') {
+      if (p < end && *p == '"') p = skip_value(p, end);
+      continue;
+    }
+    const char *from = ++p;
+    p = skip_value(p, end);
+    if (!same_name(found, name)) continue;
+    bool is_quoted = from < p && *from == '"';
+    size_t len = (size_t) (p - from);
+    if (is_quoted) len -= len >= 2 && p[-1] == '"' ? 2 : 1;
+    *ret_value = (struct tavi_slice){from + is_quoted, len};
+    return 0;
+  }
+  return TAVI_E_NOT_FOUND;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One line to the manager's log hook. */
+#ifndef TAVI_LOOP_LOG_H
+#define TAVI_LOOP_LOG_H
+
+#include "tavi/log.h"
+
+struct tavi_manager;
+
+/* Lines longer than about 500 bytes are cut. Costs one comparison when the level is not wanted. */
+void tavi__log(struct tavi_manager *m, enum tavi_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

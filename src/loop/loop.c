@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One turn of the loop; tavi_manager_poll() at the end of this file is the table of contents.
+ *
+ * Two things may surprise:
+ *  - Sending comes after everything that makes bytes (I/O, wakeups, timers), so that all replies of a turn leave with
+ *    one system call per connection; and closing comes after sending, so that nothing is freed while a handler runs
+ *    and nothing needs to be checked for having been freed.
+ *  - Only sources with work are looked at (`m->work`). One that is idle is in the kernel's set and, perhaps, in the wheel
+ *    of deadlines, and costs nothing. The list is also what keeps a turn from waiting when something is left over. */
+#include <limits.h>
+
+#include "loop/log.h"
+#include "loop/manager.h"
+#include "os/clock.h"
+#include "os/errors.h"
+#include "os/wakefd.h"
+
+static struct tavi__source *source_of(struct tavi__pollable *p) { return TAVI__CONTAINER(p, struct tavi__source, io); }
+
+/* ==== waking ==== */
+
+bool tavi__manager_is_watched(const struct tavi_manager *m) {
+  return m->is_waiting || (!m->is_in_turn && m->alarm.fd >= 0);
+}
+
+void tavi__manager_kick(struct tavi_manager *m) {
+  if (!tavi__manager_is_watched(m)) return;
+  if (!atomic_exchange(&m->mail.is_raised, true)) tavi__wakefd_raise(m->wake.fd);
+}
+
+uint64_t tavi__manager_now(struct tavi_manager *m) {
+  if (!m->is_in_turn || m->is_waiting) m->now_ms = tavi__clock_ns() / 1000000;
+  return m->now_ms;
+}
+
+/* ==== waiting ==== */
+
+static bool has_work(const struct tavi_manager *m) { return m->work != NULL || tavi__mailbox_has_batch(&m->mail); }
+
+/* The first time at which something becomes due, in ns; UINT64_MAX: never. */
+static uint64_t next_due_ns(struct tavi_manager *m) {
+  uint64_t timer = tavi__wheel_next_ms(&m->timers), deadline = tavi__wheel_next_ms(&m->deadlines);
+  uint64_t ms = timer < deadline ? timer : deadline;
+  return ms > UINT64_MAX / 1000000 ? UINT64_MAX : ms * 1000000;
+}
+
+/* Rounded up, so that it is not too early afterwards; -1: no limit. */
+static int ms_until(uint64_t now_ns, uint64_t then_ns) {
+  if (then_ns == UINT64_MAX) return -1;
+  uint64_t ms = then_ns > now_ns ? (then_ns - now_ns + 999999) / 1000000 : 0;
+  return ms < INT_MAX ? (int) ms : INT_MAX;
+}
+
+static int sleep_until(struct tavi_manager *m, int timeout_ms) {
+  m->is_waiting = true;
+  if (m->opts.before_wait != NULL) m->opts.before_wait(m->opts.hook_user);
+  int n = m->poller_ops->wait(m->poller, timeout_ms, m->ready, TAVI__READY_MAX);
+  if (m->opts.after_wait != NULL) m->opts.after_wait(m->opts.hook_user);
+  m->is_waiting = false;
+  return n;
+}
+
+/* Wait for readiness, a due timer, or the end of the time. Returns the number of ready descriptors, or an error.
+ *
+ * The wheel knows the next due time only roughly when it is far away, so a wait that ends without anything is
+ * continued unless it was a signal that ended it (which the caller wants to know of). */
+static int wait_ready(struct tavi_manager *m, int timeout_ms) {
+  uint64_t now_ns = tavi__clock_ns(), end_ns = UINT64_MAX, then_ns;
+  int n;
+  if (timeout_ms >= 0) end_ns = now_ns + (uint64_t) timeout_ms * 1000000;
+  do {
+    then_ns = has_work(m) ? now_ns : next_due_ns(m);
+    if (then_ns > end_ns) then_ns = end_ns;
+    int ms = ms_until(now_ns, then_ns);
+    n = ms == 0 ? m->poller_ops->wait(m->poller, 0, m->ready, TAVI__READY_MAX) : sleep_until(m, ms);
+    now_ns = tavi__clock_ns();
+    m->now_ms = now_ns / 1000000;
+    tavi__wheel_advance(&m->timers, m->now_ms);
+    tavi__wheel_advance(&m->deadlines, m->now_ms);
+  } while (n == 0 && !has_work(m) && then_ns <= now_ns && now_ns < end_ns && next_due_ns(m) > now_ns);
+  return n;
+}
+
+/* ==== serving ==== */
+
+static void serve_ready(struct tavi_manager *m, int count) {
+  for (int i = 0; i < count && !m->is_broken; i++) {
+    struct tavi__pollable *p = m->ready[i].pollable;
+    if (p == &m->wake) {
+      tavi__wakefd_clear(p->fd);
+      atomic_store(&m->mail.is_raised, false);
+    } else if (p == &m->alarm) {
+      m->alarm_ms = 0; /* it has rung; set anew at the end of the turn */
+    } else if (!source_of(p)->is_closing) {
+      m->callbacks++;
+      source_of(p)->ops->on_ready(source_of(p), m->ready[i].events);
+    }
+  }
+}
+
+/* What was left over by the last turn. Work that is added meanwhile is for the next one. */
+static void serve_leftovers(struct tavi_manager *m) {
+  struct tavi__source **end = m->work_end;
+  for (struct tavi__source *s = m->work; s != NULL && !m->is_broken; s = s->next_work) {
+    bool is_last = &s->next_work == end;
+    if (s->wants_again && !s->is_closing) {
+      s->wants_again = false;
+      m->callbacks++;
+      s->ops->on_ready(s, 0);
+    }
+    if (is_last) break;
+  }
+}
+
+static struct tavi__source *find(const struct tavi_manager *m, uint64_t id) {
+  const uint64_t *found = tavi__idmap_find(&m->ids, id);
+  return found == NULL ? NULL : TAVI__CONTAINER(found, struct tavi__source, id);
+}
+
+static void serve_wakeups(struct tavi_manager *m) {
+  uint64_t id;
+  struct tavi_slice data;
+  if (m->is_broken || !tavi__mailbox_take(&m->mail)) return;
+
+  while (!m->is_broken && tavi__mailbox_next(&m->mail, &id, &data)) {
+    struct tavi__source *s = find(m, id);
+    if (s == NULL || s->is_closing) continue;
+    m->callbacks++;
+    s->ops->on_wakeup(s, data);
+  }
+}
+
+static void serve_deadlines(struct tavi_manager *m) {
+  struct tavi__node now;
+  tavi__list_init(&now);
+  tavi__list_move_front(&m->deadlines.due, &now);
+  while (!tavi__list_empty(&now) && !m->is_broken) {
+    struct tavi__source *s = TAVI__CONTAINER(now.next, struct tavi__source, deadline.node);
+    tavi__wheel_remove(&s->deadline);
+    if (!s->is_closing) s->ops->on_deadline(s);
+  }
+  tavi__list_move_front(&now, &m->deadlines.due);
+}
+
+/* ==== the end of the turn ==== */
+
+static void flush(struct tavi_manager *m) {
+  bool any = true;
+  for (int round = 0; any && round < TAVI__FLUSH_ROUNDS; round++) {
+    any = false;
+    for (struct tavi__source *s = m->work; s != NULL; s = s->next_work) {
+      if (!s->wants_flush || s->is_closing) continue;
+      any = true;
+      s->wants_flush = false;
+      if (s->ops->on_flush(s)) s->wants_flush = true;
+    }
+  }
+}
+
+static void watch(struct tavi_manager *m, struct tavi__source *s) {
+  if (s->io.fd < 0 || (s->io.is_registered && s->io.want == s->io.has)) return;
+  if (s->io.want == TAVI__UNWATCHED) {
+    if (s->io.is_registered) m->poller_ops->remove(m->poller, &s->io);
+    return;
+  }
+
+  int err = m->poller_ops->update(m->poller, &s->io);
+  if (err == 0) return;
+  tavi__log(m, TAVI_LOG_ERROR, "connection %llu cannot be watched: %s", (unsigned long long) s->id, tavi_err_text(err));
+  s->ops->on_failed(s, err);
+  tavi__source_close(s);
+}
+
+/* The only place where anything ends. */
+static void finish(struct tavi_manager *m, struct tavi__source *s) {
+  if (tavi__wheel_has(&s->deadline)) tavi__wheel_remove(&s->deadline);
+  if (s->io.is_registered) m->poller_ops->remove(m->poller, &s->io);
+  s->ops->on_closed(s);
+  pthread_mutex_lock(&m->mail.lock);
+  tavi__idmap_remove(&m->ids, s->id);
+  pthread_mutex_unlock(&m->mail.lock);
+  s->ops->destroy(s);
+}
+
+/* Go through those with work once more: the closed ones end, the open ones are registered with the system, and what
+ * still has something to do stays for the next turn. Close callbacks may close others; those end now, too. */
+static void settle(struct tavi_manager *m) {
+  do {
+    struct tavi__source *s = m->work, *next;
+    m->work = NULL;
+    m->work_end = &m->work;
+    for (; s != NULL; s = next) {
+      next = s->next_work;
+      s->is_queued = false;
+      if (s->is_closing) {
+        m->closing_count--;
+        m->callbacks++;
+        finish(m, s);
+      } else {
+        watch(m, s);
+        if (s->wants_flush || s->wants_again) tavi__source_queue(s);
+      }
+    }
+  } while (m->closing_count > 0);
+}
+
+/* A foreign loop sleeps on our descriptor: make it readable when the next turn is due. */
+static void set_alarm(struct tavi_manager *m) {
+  if (m->alarm.fd < 0) return;
+
+  if (has_work(m)) {
+    tavi__manager_kick(m);
+    return;
+  }
+  uint64_t ns = next_due_ns(m), ms = ns == UINT64_MAX ? 0 : ns / 1000000;
+  if (ms == 0 && ns != UINT64_MAX) ms = 1;
+  if (ms == m->alarm_ms && ms != 0) return;
+  tavi__alarm_set(m->alarm.fd, ms);
+  m->alarm_ms = ms;
+}
+
+int tavi__manager_finish_all(struct tavi_manager *m) {
+  if (m->is_in_turn) return TAVI_E_BUSY;
+
+  m->is_in_turn = true;
+  m->is_closing_all = true;
+  m->is_broken = false;
+  for (size_t i = 0; m->ids.bits != 0 && i < (size_t) 1 << m->ids.bits; i++)
+    if (m->ids.place[i] != NULL) tavi__source_close(find(m, *m->ids.place[i]));
+  settle(m);
+  tavi__timers_cancel_all(m);
+  m->is_closing_all = false;
+  m->is_in_turn = false;
+  set_alarm(m);
+  return 0;
+}
+
+/* ==== the turn ==== */
+
+int tavi_manager_poll(struct tavi_manager *m, int timeout_ms) {
+  if (m->is_in_turn) return TAVI_E_BUSY;
+
+  m->is_in_turn = true;
+  m->is_broken = false;
+  m->callbacks = 0;
+  m->turn++;
+  int ready = wait_ready(m, timeout_ms);
+  serve_leftovers(m);
+  serve_ready(m, ready);
+  serve_wakeups(m);
+  tavi__timers_serve(m);
+  serve_deadlines(m);
+  flush(m);
+  settle(m);
+  m->is_in_turn = false;
+  set_alarm(m);
+  return ready < 0 ? ready : m->callbacks;
+}

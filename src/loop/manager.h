@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The manager's state: what the loop needs for its turns, and the memory that all its connections share. */
+#ifndef TAVI_LOOP_MANAGER_H
+#define TAVI_LOOP_MANAGER_H
+
+#include "base/idmap.h"
+#include "base/limits.h"
+#include "loop/mailbox.h"
+#include "loop/source.h"
+#include "tavi/manager.h"
+
+/* A free block of a send queue. */
+struct tavi__block {
+  struct tavi__block *next;
+};
+
+/* Installed by the resolver; see net/connect.c. */
+struct tavi__resolver;
+
+struct tavi_manager {
+  struct tavi_manager_opts opts;
+
+  /* ==== the turn ==== */
+  const struct tavi__poller_ops *poller_ops;
+  struct tavi__poller *poller;
+  uint64_t now_ms;              /* of this turn, read once after the wait */
+  uint32_t turn;                /* its number */
+  bool is_in_turn;
+  bool is_waiting;              /* between the wait hooks: other threads may be at work under the host's lock */
+  bool is_broken;               /* tavi_manager_break() */
+  bool is_closing_all;          /* nothing new may be opened */
+  int callbacks;                /* what tavi_manager_poll() returns */
+  struct tavi__source *work, **work_end; /* sources with is_queued, in order */
+  struct tavi__wheel timers;    /* struct tavi_timer */
+  struct tavi__wheel deadlines; /* struct tavi__source */
+  struct tavi__node spare_timers;
+  size_t spare_timer_count;
+  size_t closing_count;         /* sources that are marked and not yet finished */
+
+  /* ==== waking ==== */
+  struct tavi__mailbox mail;    /* its lock guards `ids` too, since wakeup() looks ids up from any thread */
+  struct tavi__idmap ids;
+  uint64_t last_id;
+  struct tavi__pollable wake;   /* raised by the mailbox and by tavi__manager_kick() */
+  struct tavi__pollable alarm;  /* only when the manager's descriptor is in use; fd -1 otherwise */
+  uint64_t alarm_ms;            /* what it is set to; 0: off */
+
+  /* ==== memory ==== */
+  char *rx;                     /* TAVI__RX_BYTES: where all sockets are read to */
+  struct tavi__source *rx_owner;/* whose unconsumed bytes are rx_ptr[0..rx_len) right now; NULL: nobody's */
+  char *rx_ptr;
+  size_t rx_len;
+  struct tavi__block *blocks;   /* free ones */
+  size_t block_count;
+  size_t buffered;              /* bytes held for connections, see buffered_bytes_max */
+
+  /* ==== descriptors ==== */
+  int reserve_fd;               /* given up for a moment to shed connections when there are no others; -1: gone */
+  bool is_shedding;             /* so that it is logged once */
+
+  const struct tavi__resolver *resolver;
+
+  struct tavi__ready ready[TAVI__READY_MAX];
+};
+
+/* The time of this turn; between turns, and inside waits, the clock's. */
+uint64_t tavi__manager_now(struct tavi_manager *m);
+
+/* True when somebody sleeps on the state of the loop right now: a thread in the wait, or a foreign loop between turns. */
+bool tavi__manager_is_watched(const struct tavi_manager *m);
+
+/* Something has changed outside of a turn's own phases: end the wait, or make the manager's descriptor readable. */
+void tavi__manager_kick(struct tavi_manager *m);
+
+/* Count memory that a connection holds. False when the manager's maximum is reached. */
+bool tavi__manager_take(struct tavi_manager *m, size_t bytes);
+void tavi__manager_give(struct tavi_manager *m, size_t bytes);
+
+/* Take and give back a block of TAVI__BLOCK_BYTES; NULL when memory ran out. Counted as above. */
+void *tavi__manager_block(struct tavi_manager *m);
+void tavi__manager_block_free(struct tavi_manager *m, void *block);
+
+/* Cancel all timers. */
+void tavi__timers_cancel_all(struct tavi_manager *m);
+void tavi__timers_free_spares(struct tavi_manager *m);
+
+/* Close everything and deliver the close callbacks; see tavi_manager_close_all(). */
+int tavi__manager_finish_all(struct tavi_manager *m);
+
+/* Phases of the turn that live in files of their own. */
+void tavi__timers_serve(struct tavi_manager *m);
+
+#endif

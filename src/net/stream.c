@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Bytes from and to stream sockets: one read per connection and turn into the loop's buffer, the protocol and then the
+ * user look at it there, and only what neither has consumed is copied to the connection; one gathered write per
+ * connection at the end of the turn. */
+#include "net/conn.h"
+
+static void touch(struct tavi_conn *c) {
+  uint32_t idle_ms = c->conf->opts.idle_timeout_ms;
+  if (idle_ms != 0 && !c->proto->is_http) tavi__conn_read_deadline(c, c->src.manager->now_ms + idle_ms);
+}
+
+/* ==== reading ==== */
+
+/* The loop's buffer is needed for the next one: keep what was not consumed. */
+static void keep_rest(struct tavi_conn *c) {
+  struct tavi_manager *m = c->src.manager;
+  if (m->rx_owner != &c->src) return;
+
+  m->rx_owner = NULL;
+  if (m->rx_len == 0 || c->src.is_closing || c->is_lingering) return;
+  int err = tavi__recvbuf_append(&c->in, m, m->rx_ptr, m->rx_len);
+  if (err < 0) tavi__conn_fail_with(c, err, "cannot keep what was received");
+}
+
+/* Raw bytes that nobody consumes must not grow without end. (Protocols bound their input themselves.) */
+static void bound_raw(struct tavi_conn *c) {
+  if (c->in == NULL || c->proto->on_input != NULL || c->in->len < c->conf->opts.recv_bytes_max) return;
+
+  if (!c->has_consumed) {
+    tavi__conn_fail(c, TAVI_E_LIMIT, "receive buffer is full: recv_bytes_max is reached and nothing consumes");
+    return;
+  }
+  c->is_rx_full = true;
+  tavi__conn_watch(c);
+}
+
+static void on_end_of_input(struct tavi_conn *c) {
+  c->at_eof = true;
+  tavi__conn_watch(c);
+  if (c->is_lingering)
+    tavi__source_close(&c->src);
+  else if (c->proto->on_eof == NULL || !c->proto->on_eof(c))
+    tavi__conn_drain(c, false);
+}
+
+static void drop_input(struct tavi_conn *c, size_t n) {
+  c->state.lingered += (uint32_t) n;
+  if (c->state.lingered > TAVI__LINGER_BYTES) tavi__source_close(&c->src);
+}
+
+static void read_some(struct tavi_conn *c) {
+  struct tavi_manager *m = c->src.manager;
+  char *to = m->rx;
+  size_t cap = TAVI__RX_BYTES;
+  if (c->in != NULL) { /* behind what is there, in steps that grow with it */
+    size_t step = c->in->len < TAVI__RX_BYTES ? c->in->len : TAVI__RX_BYTES;
+    int err = tavi__recvbuf_reserve(&c->in, m, step > TAVI__RECV_STEP ? step : TAVI__RECV_STEP);
+    if (err < 0) {
+      tavi__conn_fail_with(c, err, "cannot receive more");
+      return;
+    }
+    to = c->in->bytes + c->in->start + c->in->len;
+    cap = c->in->cap - c->in->start - c->in->len;
+    if (cap > TAVI__RX_BYTES) cap = TAVI__RX_BYTES;
+  }
+
+  ssize_t n = tavi__sock_recv(c->src.io.fd, to, cap);
+  if (n == TAVI__AGAIN) return;
+  if (n < 0) { /* reset: the peer is gone, which is how connections end */
+    tavi__source_close(&c->src);
+    return;
+  }
+  if (n == 0) {
+    on_end_of_input(c);
+    return;
+  }
+  if (c->is_lingering) {
+    drop_input(c, (size_t) n);
+    return;
+  }
+
+  touch(c);
+  if (c->in != NULL) {
+    c->in->len += (size_t) n;
+  } else {
+    m->rx_owner = &c->src;
+    m->rx_ptr = to;
+    m->rx_len = (size_t) n;
+  }
+  if (c->proto->on_input != NULL) c->proto->on_input(c);
+  if (!c->src.is_closing && c->handlers->on_read != NULL) c->handlers->on_read(c, c->user);
+  keep_rest(c);
+  if (!c->src.is_closing) bound_raw(c);
+}
+
+/* ==== writing ==== */
+
+/* One system call. Returns the bytes that went, TAVI__AGAIN, or an error; *ret_asked is what it could have been. */
+static ssize_t write_once(struct tavi_conn *c, size_t *ret_asked) {
+  struct iovec iov[TAVI__IOV_MAX];
+  int file_fd = -1, fd = c->src.io.fd;
+  uint64_t offset = 0;
+  bool more = false;
+  int count = tavi__sendq_next(&c->out, iov, TAVI__IOV_MAX, &file_fd, &offset, ret_asked, &more);
+  if (count == 0) {
+    ssize_t n = tavi__sock_send_file(fd, file_fd, offset, *ret_asked);
+    return n == 0 ? TAVI_E_NOT_FOUND : n; /* the file is shorter than what was promised */
+  }
+
+  *ret_asked = 0;
+  for (int i = 0; i < count; i++) *ret_asked += iov[i].iov_len;
+  if (count == 1) return tavi__sock_send(fd, iov[0].iov_base, iov[0].iov_len, more);
+  return tavi__sock_sendv(fd, iov, count, more);
+}
+
+static void after_sent(struct tavi_conn *c, size_t sent) {
+  uint32_t limit_ms = c->conf->opts.write_timeout_ms;
+  if (sent > 0) {
+    touch(c);
+    if (c->handlers->on_write != NULL) c->handlers->on_write(c, sent, c->user);
+    if (c->src.is_closing) return;
+    if (c->write_deadline_ms != 0) c->write_deadline_ms = 0; /* progress */
+  }
+  if (c->is_blocked && limit_ms != 0 && c->write_deadline_ms == 0)
+    tavi__conn_write_deadline(c, c->src.manager->now_ms + limit_ms);
+
+  if (c->is_full && c->out.bytes <= c->conf->opts.send_low_water) {
+    c->is_full = false;
+    if (c->proto->on_drained != NULL) c->proto->on_drained(c);
+    if (!c->src.is_closing && c->handlers->on_low_water != NULL) c->handlers->on_low_water(c, c->user);
+  }
+}
+
+/* Everything is sent and nothing may follow. */
+static void end_draining(struct tavi_conn *c) {
+  if (c->is_lingering) return;
+  if (!c->wants_linger || c->at_eof) {
+    tavi__source_close(&c->src);
+    return;
+  }
+  /* The peer may still be sending. Closing now would reset the connection, and the reset may overtake our last bytes. */
+  if (c->proto->on_end != NULL) c->proto->on_end(c);
+  c->proto = &tavi__proto_raw;
+  c->state.lingered = 0;
+  c->is_lingering = true;
+  tavi__recvbuf_free(&c->in, c->src.manager);
+  tavi__sock_shutdown(c->src.io.fd);
+  tavi__conn_read_deadline(c, tavi__manager_now(c->src.manager) + TAVI__LINGER_MS);
+}
+
+static bool on_flush(struct tavi__source *s) {
+  struct tavi_conn *c = tavi__conn_of(s);
+  size_t sent = 0, asked = 0;
+  if (c->is_connecting || c->is_resolving || s->io.fd < 0) return false;
+
+  for (int i = 0; c->out.last != NULL && !c->is_blocked && i < TAVI__WRITES_PER_TURN; i++) {
+    ssize_t n = write_once(c, &asked);
+    if (n == TAVI__AGAIN) {
+      c->is_blocked = true;
+      break;
+    }
+    if (n == TAVI_E_RESET) {
+      tavi__source_close(s);
+      return false;
+    }
+    if (n < 0) {
+      tavi__conn_fail_with(c, (int) n, "cannot send");
+      return false;
+    }
+    tavi__sendq_sent(&c->out, s->manager, (size_t) n);
+    sent += (size_t) n;
+    if ((size_t) n < asked) c->is_blocked = true; /* the socket is full: spare the call that would only say so */
+  }
+  after_sent(c, sent);
+  if (s->is_closing) return false;
+  if (c->out.last == NULL && c->is_draining) end_draining(c);
+  tavi__conn_watch(c);
+  return c->out.last != NULL && !c->is_blocked;
+}
+
+/* ==== the source ==== */
+
+/* The peer is gone in both directions. Somebody who paused may still want what it has sent. */
+static void on_hang_up(struct tavi_conn *c) {
+  if (!c->is_paused && !c->is_rx_full) {
+    tavi__source_close(&c->src);
+    return;
+  }
+  c->is_hung = true;
+  tavi__conn_watch(c);
+}
+
+static void on_ready(struct tavi__source *s, unsigned events) {
+  struct tavi_conn *c = tavi__conn_of(s);
+  c->ready_turn = s->manager->turn;
+  c->is_readable = (events & TAVI__IN) != 0;
+  c->is_writable = (events & TAVI__OUT) != 0;
+  if (c->is_connecting) {
+    tavi__connect_ready(c);
+    return;
+  }
+
+  if (events == 0) { /* input that was held back */
+    if (c->is_paused || c->proto->on_input == NULL) return;
+    c->proto->on_input(c);
+    if (!s->is_closing && c->handlers->on_read != NULL && tavi_conn_peek(c).len > 0) c->handlers->on_read(c, c->user);
+    return;
+  }
+  if (events & TAVI__OUT && c->is_blocked) {
+    c->is_blocked = false;
+    tavi__source_flush(s);
+  }
+  if (s->io.want & TAVI__IN && events & (TAVI__IN | TAVI__HUP))
+    read_some(c);
+  else if (events & TAVI__HUP)
+    on_hang_up(c);
+}
+
+void tavi__stream_start(struct tavi_conn *c) {
+  touch(c);
+  tavi__conn_watch(c);
+  if (c->proto->on_start != NULL) c->proto->on_start(c);
+  if (!c->src.is_closing && c->src.io.want & TAVI__IN) read_some(c);
+}
+
+const struct tavi__source_ops tavi__stream_ops = {
+    .kind = TAVI__KIND_CONN,
+    .on_ready = on_ready,
+    .on_flush = on_flush,
+    .on_deadline = tavi__conn_on_deadline,
+    .on_wakeup = tavi__conn_on_wakeup,
+    .on_failed = tavi__conn_on_failed,
+    .on_closed = tavi__conn_on_closed,
+    .destroy = tavi__conn_destroy,
+};

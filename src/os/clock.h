@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The two clocks. */
+#ifndef TAVI_OS_CLOCK_H
+#define TAVI_OS_CLOCK_H
+
+#include <stdint.h>
+
+/* Nanoseconds of the monotonic clock. */
+uint64_t tavi__clock_ns(void);
+
+/* Milliseconds since 1970-01-01 UTC. */
+int64_t tavi__clock_unix_ms(void);
+
+#endif

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# usage: tools/test.sh [CTEST OPTION...]
+# Runs all tests: installs what they need, builds, runs ctest. For example: tools/test.sh -L unit
+# The build is in build/, or in $TAVI_BUILD_DIR. With CI=true, warnings are errors.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tools/lib/apt.sh
+build=${TAVI_BUILD_DIR:-build}
+
+# g++ compiles the public headers as C++; curl is the client of the end-to-end tests.
+need_packages "${BUILD_PACKAGES[@]}" g++ curl python3-pytest python3-pytest-timeout python3-pytest-asyncio
+
+options=(-DTAVI_PYTHON=ON -DTAVI_TESTS=ON -DTAVI_EXAMPLES=ON -DTAVI_BENCH=ON)
+if [ "${CI:-}" = true ]; then
+  options+=(-DTAVI_WERROR=ON)
+fi
+echo "Building in $build ..."
+quietly cmake -G Ninja -S . -B "$build" "${options[@]}"
+quietly cmake --build "$build"
+
+cd "$build"
+exec ctest --output-on-failure --no-tests=error -j2 "$@"
