@@ -1,0 +1,524 @@
+# SPDX-License-Identifier: MIT
+"""The compiled part of cymongoose; import cymongoose instead.
+
+The texts are those of the extension itself (python/src).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable, Literal, SupportsBytes, Union
+
+from typing_extensions import Self, TypeAlias
+
+Handler: TypeAlias = Callable[[Connection, int, Any], object]
+Payload: TypeAlias = Union[str, bytes, bytearray, memoryview, SupportsBytes, Iterable[int]]
+Headers: TypeAlias = Mapping[Any, Any]
+
+__version__: str
+
+MG_EV_ERROR: int
+MG_EV_OPEN: int
+MG_EV_POLL: int
+MG_EV_RESOLVE: int
+MG_EV_CONNECT: int
+MG_EV_ACCEPT: int
+MG_EV_TLS_HS: int
+MG_EV_READ: int
+MG_EV_WRITE: int
+MG_EV_CLOSE: int
+MG_EV_HTTP_HDRS: int
+MG_EV_HTTP_MSG: int
+MG_EV_WS_OPEN: int
+MG_EV_WS_MSG: int
+MG_EV_WS_CTL: int
+MG_EV_MQTT_CMD: int
+MG_EV_MQTT_MSG: int
+MG_EV_MQTT_OPEN: int
+MG_EV_SNTP_TIME: int
+MG_EV_WAKEUP: int
+MG_EV_USER: int
+WEBSOCKET_OP_TEXT: int
+WEBSOCKET_OP_BINARY: int
+WEBSOCKET_OP_PING: int
+WEBSOCKET_OP_PONG: int
+MG_LL_NONE: int
+MG_LL_ERROR: int
+MG_LL_INFO: int
+MG_LL_DEBUG: int
+MG_LL_VERBOSE: int
+MQTT_PROP_TYPE_BYTE: int
+MQTT_PROP_TYPE_STRING: int
+MQTT_PROP_TYPE_STRING_PAIR: int
+MQTT_PROP_TYPE_BINARY_DATA: int
+MQTT_PROP_TYPE_VARIABLE_INT: int
+MQTT_PROP_TYPE_INT: int
+MQTT_PROP_TYPE_SHORT: int
+
+
+class Manager:
+    """An event loop with its listeners, connections and timers.
+
+    handler(conn, ev, data) gets the events of connections that have no handler of their own. enable_wakeup
+    allows wakeup(). error_handler(exc) gets the exceptions of handlers and timers, instead of a traceback on
+    sys.stderr. events, an iterable of event numbers, narrows what is delivered; None means all. backend is
+    'epoll' or 'poll'; None takes the environment's TAVI_BACKEND, otherwise the best one.
+
+    Handlers and timers run on the thread that calls poll(). Everything may be called from any thread while it
+    does, except poll() and close(). A manager that is dropped without close() closes when it is collected.
+    """
+
+    def __init__(
+        self,
+        handler: Handler | None = None,
+        enable_wakeup: bool = False,
+        error_handler: Callable[[Exception], object] | None = None,
+        *,
+        events: Iterable[int] | None = None,
+        backend: Literal["auto", "epoll", "poll"] | None = None,
+    ) -> None: ...
+
+    def poll(self, timeout_ms: int = 0) -> None:
+        """One turn of the loop: wait until something is ready, timeout_ms milliseconds at most, and call the handlers.
+
+        0 does not wait, a negative number waits without limit. Due timers, wakeups and signals end the wait
+        earlier. The GIL is given back during the wait alone. Exceptions of handlers go to error_handler; those that
+        are no Exception, such as KeyboardInterrupt, are raised from here after the handler that they came from.
+
+        RuntimeError when closed, inside a handler, and while another thread is in poll().
+        """
+
+    def listen(
+        self,
+        url: str,
+        handler: Handler | None = None,
+        *,
+        http: bool | None = None,
+        reuse_port: bool | None = None,
+        defer_accept: bool | None = None,
+        backlog: int | None = None,
+        idle_timeout_ms: int | None = None,
+        write_timeout_ms: int | None = None,
+        recv_bytes_max: int | None = None,
+        send_bytes_max: int | None = None,
+        send_high_water: int | None = None,
+        send_low_water: int | None = None,
+        head_bytes_max: int | None = None,
+        target_bytes_max: int | None = None,
+        header_count_max: int | None = None,
+        body_bytes_max: int | None = None,
+        head_timeout_ms: int | None = None,
+        body_timeout_ms: int | None = None,
+        keepalive_timeout_ms: int | None = None,
+    ) -> Connection:
+        """Listen, and return the listener as a Connection.
+
+        url is scheme://host:port: http and ws speak HTTP, udp is UDP, all others are raw TCP; http=True or False
+        overrides. Also 'unix:/path', 'unix:@name', 'fd://3' and 'fd://systemd'. An empty host is 0.0.0.0, '[::]'
+        all addresses of both families. Port 0 lets the system choose, see Connection.local_addr.
+
+        handler, when not None, gets the events of the listener and of the connections that it accepts. Options left
+        at None have the library's defaults. reuse_port lets several processes share the port; defer_accept accepts
+        only when bytes are there; backlog counts connections. The others hold for each accepted connection:
+        idle_timeout_ms (default none), write_timeout_ms (60,000), head_timeout_ms and body_timeout_ms (30,000) and
+        keepalive_timeout_ms (75,000) are milliseconds, 0 for no limit; recv_bytes_max (3 MiB), send_bytes_max (64
+        MiB), send_high_water (1 MiB), send_low_water (256 KiB), head_bytes_max (64 KiB), target_bytes_max (16 KiB)
+        and body_bytes_max (16 MiB) are bytes; header_count_max (128) counts headers.
+
+        RuntimeError 'Failed to listen on ...' with the reason, or when the manager is closed. May be called from
+        any thread.
+        """
+
+    def connect(
+        self,
+        url: str,
+        handler: Handler | None = None,
+        *,
+        http: bool | None = None,
+        connect_timeout_ms: int | None = None,
+        idle_timeout_ms: int | None = None,
+        write_timeout_ms: int | None = None,
+        recv_bytes_max: int | None = None,
+        send_bytes_max: int | None = None,
+        send_high_water: int | None = None,
+        send_low_water: int | None = None,
+        head_bytes_max: int | None = None,
+        header_count_max: int | None = None,
+        body_bytes_max: int | None = None,
+        head_timeout_ms: int | None = None,
+        body_timeout_ms: int | None = None,
+    ) -> Connection:
+        """Open a connection and return it at once; MG_EV_CONNECT tells when it is established.
+
+        url and http as in listen(). Bytes may be sent at once, they leave when the connection is established. A
+        failure is told by MG_EV_ERROR and MG_EV_CLOSE. connect_timeout_ms (default 30,000) limits the time until
+        then; the other options are those of listen().
+
+        RuntimeError for an empty url, for a scheme that needs TLS, and when the manager is closed. May be called
+        from any thread.
+        """
+
+    def wakeup(self, connection_id: int, data: bytes = b"") -> bool:
+        """Hand bytes to a connection or listener: its handler gets MG_EV_WAKEUP with them, and a waiting poll()
+        returns.
+
+        May be called from any thread; payloads of one thread arrive in the order in which they were given, of any
+        size, and none is lost unless its target closes first. True when accepted; False without enable_wakeup, for
+        an id that is not open, and when 64 MiB wait already. To wakeup_id: ends the wait of poll() and does nothing
+        else.
+
+        TypeError when data is not bytes, OverflowError for an id below 0 or above 64 bits, RuntimeError when
+        closed.
+        """
+
+    def timer_add(
+        self,
+        milliseconds: int,
+        callback: Callable[[], object],
+        *,
+        repeat: bool = False,
+        run_now: bool = False,
+    ) -> Timer:
+        """Call callback() after so many milliseconds, inside poll(); with repeat=True every so many, until cancelled.
+
+        run_now: the first call is in the next poll(). Periods missed by a stall are left out. The manager keeps the
+        timer alive, the returned Timer need not be kept. Exceptions of the callback are treated as those of
+        handlers.
+
+        OverflowError for a negative time or one above 139 years, RuntimeError when closed. May be called from any
+        thread.
+        """
+
+    def run(self, poll_ms: int = 100) -> None:
+        """Poll until SIGINT or SIGTERM arrives, then close the manager.
+
+        Both signals have their previous handlers again afterwards. poll_ms is how long one wait may take.
+        ValueError outside of the main thread (the manager stays open), RuntimeError when closed.
+        """
+
+    def fileno(self) -> int:
+        """A descriptor that is readable whenever poll(0) has something to do, for use in another event loop.
+
+        It belongs to the manager: do not read, write or close it. MG_EV_POLL does not make it readable.
+        io.UnsupportedOperation with the 'poll' back end, OSError when descriptors have run out, RuntimeError when
+        closed.
+        """
+
+    def close(self) -> None:
+        """Close every connection and listener, deliver their MG_EV_CLOSE, end all timers. A second call does nothing.
+
+        RuntimeError inside a handler and while any thread is in poll().
+        """
+
+    def __enter__(self) -> Self:
+        """The manager itself."""
+
+    def __exit__(self, *exc_info: object) -> Literal[False]:
+        """close(). Exceptions propagate."""
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """The open connections and listeners, as a tuple in the order in which they were made; a snapshot."""
+
+    @property
+    def wakeup_id(self) -> int:
+        """The id for a wakeup() that only ends the wait of poll(); 0 without enable_wakeup."""
+
+
+class Connection:
+    """A connection or a listener, as Manager.listen(), Manager.connect() and handlers give it.
+
+    One object for the whole life of the connection. All of it may be used from any thread, also while another
+    one is inside Manager.poll(). After the close the methods that act raise RuntimeError, and the properties
+    are False, 0 or None, apart from id, handler and userdata. One made by hand is closed.
+    """
+
+    def set_handler(self, handler: Handler | None) -> None:
+        """Give the connection a handler of its own, from its next event on; None: the manager's again.
+
+        On a listener: for itself and for the connections that it accepts from now on.
+        """
+
+    def send(self, data: Payload) -> None:
+        """Send data: str (as UTF-8), or anything that bytes() takes apart from an int.
+
+        Streams queue it, also before the connection is established, and it leaves by the end of the turn; UDP sends
+        one datagram at once. Without effect on a listener. On an HTTP connection a response written this way is
+        followed for its framing and counts as the answer.
+
+        Raises RuntimeError when the connection is closed or drains, when the send queue is over its maximum, and
+        when a datagram cannot be sent. May be called from any thread.
+        """
+
+    def recv(self, n: int = -1) -> bytes:
+        """Take the first n received bytes; negative: all of them. b'' when there are none, or when closed.
+
+        From the first call on, a full receive buffer pauses the peer instead of ending the connection. Of an HTTP
+        message only a body that is streamed can be taken, see stream_body().
+        """
+
+    def recv_data(self, length: int = -1) -> bytes:
+        """A copy of the first length received bytes that were not consumed; negative: all of them.
+
+        They stay where they are: see recv() to take them. For UDP, the newest datagram. b'' when closed.
+        """
+
+    def send_data(self, length: int = -1) -> bytes:
+        """A copy of the first length bytes that wait to be sent; negative: all of them. b'' when closed."""
+
+    def pause(self) -> None:
+        """Stop reading from the peer, until resume(). The peer is held back once the buffers between are full.
+
+        Without effect on a listener. RuntimeError when closed.
+        """
+
+    def resume(self) -> None:
+        """Read from the peer again after pause().
+
+        Without effect on a listener. RuntimeError when closed.
+        """
+
+    def stream_body(self) -> None:
+        """Inside MG_EV_HTTP_HDRS: do not collect the body of this message.
+
+        Its pieces are told by MG_EV_READ and taken with recv(); what is not taken is kept up to recv_bytes_max,
+        then the peer is paused. MG_EV_HTTP_MSG, with an empty body, comes once all of it was taken. RuntimeError
+        elsewhere.
+        """
+
+    def reply(self, status_code: int, body: Payload = b"", headers: Headers | None = None) -> None:
+        """Answer the current HTTP request.
+
+        body is str (as UTF-8), or anything that bytes() takes apart from an int. headers is a mapping; names and
+        values are taken as str(). 'Content-Type: text/plain' is sent unless headers has one; Date and
+        Content-Length are added. With 'Transfer-Encoding: chunked' the answer goes on with http_chunk(), and body,
+        if any, is its first chunk.
+
+        Raises ValueError for a name or value that cannot be in a header and for a status outside of 100 to 999,
+        RuntimeError when closed or when no request waits for an answer. On a connection that is no HTTP server's
+        the response is written as it is. Without effect on a listener. May be called from any thread.
+        """
+
+    def reply_json(
+        self,
+        data: object,
+        status_code: int = 200,
+        headers: Headers | None = None,
+    ) -> None:
+        """Answer with json.dumps(data) as application/json. Otherwise as reply(); TypeError when data has no JSON
+        form.
+        """
+
+    def http_chunk(self, data: Payload) -> None:
+        """Send one piece of a chunked answer; an empty one ends it.
+
+        data is str (as UTF-8), or anything that bytes() takes apart from an int. RuntimeError when closed, or when
+        the answer is complete already.
+        """
+
+    def http_sse(self, event_type: str, data: str) -> None:
+        """Send one server-sent event as one chunk. Each line of data becomes a 'data:' line of its own.
+
+        ValueError for an event_type with a line break; otherwise as http_chunk().
+        """
+
+    def http_basic_auth(self, username: str, password: str) -> None:
+        """Append the header line 'Authorization: Basic ...' to what waits to be sent, after a request line written
+        with send(). RuntimeError when closed.
+        """
+
+    def drain(self) -> None:
+        """Close when everything that waits has been sent; a listener closes at once. Nothing can be sent afterwards.
+
+        Does nothing when closed already. May be called from any thread.
+        """
+
+    def close(self) -> None:
+        """Close now; what waits to be sent is dropped. Does nothing when closed already.
+
+        The object is closed at once, MG_EV_CLOSE follows by the end of the turn, or of the next one when no turn
+        runs. May be called from any thread.
+        """
+
+    def error(self, message: str) -> None:
+        """End the connection as failed: MG_EV_ERROR with this text inside the call, then MG_EV_CLOSE as with close().
+
+        RuntimeError when closed.
+        """
+
+    @property
+    def id(self) -> int:
+        """The number of the connection: never used again by this manager, and kept after the close."""
+
+    @property
+    def handler(self) -> Handler | None:
+        """The connection's own handler, or None."""
+
+    @property
+    def userdata(self) -> Any:
+        """Any object of yours; None at first. Kept after the close."""
+    @userdata.setter
+    def userdata(self, value: Any) -> None: ...
+
+    @property
+    def is_listening(self) -> bool:
+        """True for what listen() has returned."""
+
+    @property
+    def is_client(self) -> bool:
+        """True for what connect() has returned."""
+
+    @property
+    def is_udp(self) -> bool:
+        """True for UDP."""
+
+    @property
+    def is_websocket(self) -> bool:
+        """True once the connection speaks WebSocket."""
+
+    @property
+    def is_tls(self) -> bool:
+        """True when the connection is encrypted."""
+
+    @property
+    def is_readable(self) -> bool:
+        """True when the last wait found something to read."""
+
+    @property
+    def is_writable(self) -> bool:
+        """True when the last wait found room to send."""
+
+    @property
+    def is_full(self) -> bool:
+        """True while the send queue is above its high water mark and has not fallen below the low one."""
+
+    @property
+    def is_draining(self) -> bool:
+        """True after drain(), or when the connection closes as soon as all is sent."""
+
+    @property
+    def is_closing(self) -> bool:
+        """True once the connection is closed or about to be."""
+
+    @property
+    def is_paused(self) -> bool:
+        """True between pause() and resume()."""
+
+    @property
+    def local_addr(self) -> tuple[str, int, bool] | None:
+        """The own address as (ip, port, is_ipv6), of a Unix socket (path, 0, False); None when closed."""
+
+    @property
+    def remote_addr(self) -> tuple[str, int, bool] | None:
+        """The peer's address in the same form; of UDP the sender of the newest datagram."""
+
+    @property
+    def recv_len(self) -> int:
+        """Bytes that were received and not consumed."""
+
+    @property
+    def send_len(self) -> int:
+        """Bytes that wait to be sent."""
+
+    @property
+    def recv_size(self) -> int:
+        """Bytes of memory held for received bytes."""
+
+    @property
+    def send_size(self) -> int:
+        """Bytes of memory held for the send queue."""
+
+
+class HttpMessage:
+    """A request or response, as handlers get it with MG_EV_HTTP_HDRS and MG_EV_HTTP_MSG.
+
+    Valid until the handler returns: then bool(message) is False and everything in it is empty. What was read
+    from it before stays. One made by hand is never valid.
+    """
+
+    def __bool__(self) -> bool: ...
+
+    def header(self, name: str, default: Any = None) -> str | Any:
+        """The value of the first header called name, in any case of letters, without the white space around it.
+
+        default when there is none, or when the message is not valid any more.
+        """
+
+    def headers(self) -> list[tuple[str, str]]:
+        """All headers as a list of (name, value), in the order and with the letters in which they were sent."""
+
+    def trailers(self) -> list[tuple[str, str]]:
+        """The fields that followed a chunked body, as a list of (name, value); empty in MG_EV_HTTP_HDRS."""
+
+    def query_var(self, name: str) -> str | None:
+        """The value of the first variable called name in the query, decoded ('+' is a space, %XX a byte).
+
+        None when there is none; ValueError when its percent escapes are malformed.
+        """
+
+    def header_var(self, header: str, var: str) -> str | None:
+        """A parameter inside a header, such as 'boundary' of Content-Type: what follows 'var=', up to ';', ',' or a
+        space, or the inside of a quoted string. None when the header or the parameter is missing or empty.
+        """
+
+    def status(self) -> int | None:
+        """The status code of a response, 0 for a request, None when the message is not valid any more."""
+
+    @property
+    def method(self) -> str:
+        """The request's method, such as 'GET'; of a response its version, such as 'HTTP/1.1'."""
+
+    @property
+    def uri(self) -> str:
+        """The request target up to its first '?', not decoded; of a response its status as text."""
+
+    @property
+    def query(self) -> str:
+        """What follows the first '?' of the request target, not decoded."""
+
+    @property
+    def proto(self) -> str:
+        """The request's version, such as 'HTTP/1.1'; of a response its reason phrase."""
+
+    @property
+    def body_text(self) -> str:
+        """The body as UTF-8 text; bytes that are none become surrogates."""
+
+    @property
+    def body_bytes(self) -> bytes:
+        """The body; in MG_EV_HTTP_HDRS as much of it as has arrived."""
+
+
+class Timer:
+    """A timer of a manager, as Manager.timer_add() gives it. One made by hand has ended already."""
+
+    def cancel(self) -> None:
+        """End the timer: no call starts after this one returns. Does nothing when it has ended already.
+
+        May be called from any thread, and inside the timer's own callback.
+        """
+
+    @property
+    def active(self) -> bool:
+        """True until the timer is cancelled, has fired for the last time, or its manager is closed."""
+
+
+def event_name(ev: int) -> str:
+    """The name of an event number, such as 'MG_EV_HTTP_MSG' for 11.
+
+    Numbers above MG_EV_USER give 'MG_EV_USER+1' and so on, others 'MG_EV_UNKNOWN(20)'.
+    """
+
+
+def log_set(level: int) -> None:
+    """Choose which log lines of the library are printed to sys.stdout: those up to this level.
+
+    Holds for all managers of the process; MG_LL_NONE (0), the default, prints nothing. Lines of MG_LL_DEBUG are
+    only made by managers that were created while the level was at least that.
+    """
+
+
+def log_get() -> int:
+    """The level that was given to log_set() last; 0 at first."""
+
+
+def millis() -> int:
+    """Milliseconds of the monotonic clock, the one that timers go by."""

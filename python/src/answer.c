@@ -3,13 +3,11 @@
  * The methods of Connection that write HTTP: answers, chunks, server-sent events, credentials.
  *
  * reply() is the hottest path of the module. For str in ASCII and for bytes it makes no object and copies nothing:
- * the library is given pointers into the caller's objects. Large bodies are not copied at all, the send queue holds
- * the Python object itself. */
+ * the library is given pointers into the caller's objects, and copies them once, into its send queue. */
 #include "module.h"
 
 #include <string.h>
 
-#define FOREIGN_BODY_MIN 65536 /* from here on a body is queued as the Python object that it is */
 #define INLINE_HEADERS 16
 
 /* ==== headers out of a mapping ==== */
@@ -20,7 +18,7 @@ struct header_list {
   PyObject **owners;
   size_t count, cap; /* of items */
   size_t owner_count;
-  bool has_type, has_transfer_encoding;
+  bool has_type;
   struct tavi_http_header inline_items[INLINE_HEADERS];
   PyObject *inline_owners[2 * INLINE_HEADERS];
 };
@@ -35,7 +33,7 @@ static void header_list_init(struct header_list *list, const struct tavi_http_he
   list->count = 1;
   list->cap = INLINE_HEADERS;
   list->owner_count = 0;
-  list->has_type = list->has_transfer_encoding = false;
+  list->has_type = false;
   list->items[0] = *default_type;
 }
 
@@ -123,8 +121,6 @@ static int header_list_add(struct header_list *list, PyObject *name_obj, PyObjec
       return 0;
     list->has_type = true;
   }
-  if (is_name(&name, "Transfer-Encoding"))
-    list->has_transfer_encoding = true;
   struct tavi_http_header *item = &list->items[list->count++];
   item->name = (struct tavi_slice){name.data, name.len};
   item->value = (struct tavi_slice){value.data, value.len};
@@ -175,28 +171,14 @@ static int header_list_fill(struct header_list *list, PyObject *headers, bool ke
 
 /* ==== answers ==== */
 
-static void release_object(void *arg) {
-  Py_DECREF((PyObject *)arg); /* an exact bytes or str: runs no code */
-}
-
-static int write_large(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
-                       const struct tavi_py_payload *body) {
-  int err = tavi_http_begin(c, status, headers, count, body->len);
-  if (err < 0)
-    return err;
-
-  Py_INCREF(body->owner);
-  err = tavi_conn_send_foreign(c, body->data, body->len, release_object, body->owner);
-  return err == TAVI_E_STATE ? 0 : err; /* there the answer has no body: HEAD, 204, 304 */
-}
-
 static PyObject *answer_error(int err) {
   if (err == TAVI_E_STATE) {
     PyErr_SetString(PyExc_RuntimeError, "no request is waiting for an answer");
     return NULL;
   }
   if (err == TAVI_E_ARG) {
-    PyErr_SetString(PyExc_ValueError, "Header name contains illegal character, or is empty");
+    PyErr_SetString(PyExc_ValueError,
+                    "Header name contains illegal character or is empty, or its value cannot be sent");
     return NULL;
   }
   return tavi_py_result(err, "reply");
@@ -212,13 +194,9 @@ static PyObject *write_answer(struct tavi_py_connection *self, int status, const
   struct tavi_py_manager *manager = self->manager;
   const struct tavi_http_header *headers = list->items + (list->has_type ? 1 : 0);
   size_t count = list->count - (list->has_type ? 1 : 0);
-  int err;
 
   tavi_py_enter(manager);
-  if (body->len >= FOREIGN_BODY_MIN && !list->has_transfer_encoding)
-    err = write_large(self->c.conn, status, headers, count, body);
-  else
-    err = tavi_http_reply(self->c.conn, status, headers, count, (struct tavi_slice){body->data, body->len});
+  int err = tavi_http_reply(self->c.conn, status, headers, count, (struct tavi_slice){body->data, body->len});
   tavi_py_leave(manager, self);
 
   if (err < 0)

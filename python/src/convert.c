@@ -55,11 +55,11 @@ int tavi_py_c_string(PyObject *obj, const char *argument, struct tavi_py_payload
 
 int tavi_py_integer(PyObject *obj, const char *argument, int64_t min, int64_t max, int64_t *ret_value) {
   PyObject *number;
-  if (PyFloat_Check(obj)) {
-    number = PyNumber_Long(obj);
-  } else if (PyLong_Check(obj)) {
+  if (PyLong_Check(obj)) {
     number = obj;
     Py_INCREF(number);
+  } else if (PyFloat_Check(obj)) {
+    number = PyNumber_Long(obj);
   } else {
     number = PyNumber_Index(obj);
   }

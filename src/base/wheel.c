@@ -7,6 +7,7 @@
 
 void tavi__wheel_init(struct tavi__wheel *w, uint64_t now_ms) {
   w->now_ms = now_ms;
+  w->next_ms = UINT64_MAX;
   tavi__list_init(&w->due);
   for (int l = 0; l < TAVI__WHEEL_LEVELS; l++) {
     w->maybe[l] = 0;
@@ -26,6 +27,9 @@ void tavi__wheel_add(struct tavi__wheel *w, struct tavi__wheel_entry *e, uint64_
   unsigned slot = (unsigned) (at_ms >> (level * TAVI__WHEEL_BITS)) & (TAVI__WHEEL_SLOTS - 1);
   tavi__list_append(&w->slot[level][slot], &e->node);
   w->maybe[level] |= UINT64_C(1) << slot;
+  int shift = level * TAVI__WHEEL_BITS;
+  uint64_t begins_ms = at_ms >> shift << shift;
+  if (begins_ms < w->next_ms) w->next_ms = begins_ms;
 }
 
 void tavi__wheel_remove(struct tavi__wheel_entry *e) { tavi__list_remove(&e->node); }
@@ -54,7 +58,13 @@ void tavi__wheel_advance(struct tavi__wheel *w, uint64_t now_ms) {
   int level;
   unsigned slot;
   uint64_t ms;
-  while (w->now_ms < now_ms && next_slot(w, &level, &slot, &ms) && ms <= now_ms) {
+  while (w->next_ms <= now_ms) {
+    w->next_ms = UINT64_MAX;
+    if (!next_slot(w, &level, &slot, &ms)) break;
+    if (ms > now_ms) {
+      w->next_ms = ms;
+      break;
+    }
     w->now_ms = ms;
     struct tavi__node *head = &w->slot[level][slot];
     w->maybe[level] &= ~(UINT64_C(1) << slot);
@@ -63,14 +73,7 @@ void tavi__wheel_advance(struct tavi__wheel *w, uint64_t now_ms) {
       tavi__list_remove(&e->node);
       tavi__wheel_add(w, e, e->at_ms);
     }
+    w->next_ms = ms; /* look for the next one */
   }
   if (w->now_ms < now_ms) w->now_ms = now_ms;
-}
-
-uint64_t tavi__wheel_next_ms(struct tavi__wheel *w) {
-  int level;
-  unsigned slot;
-  uint64_t ms;
-  if (!tavi__list_empty(&w->due)) return w->now_ms;
-  return next_slot(w, &level, &slot, &ms) ? ms : UINT64_MAX;
 }

@@ -24,6 +24,7 @@ struct tavi__wheel_entry {
 
 struct tavi__wheel {
   uint64_t now_ms;                        /* up to here everything is in `due` */
+  uint64_t next_ms;                       /* nothing moves before this: a lower bound, so that asking costs nothing */
   struct tavi__node due;                  /* in the order of their times */
   uint64_t maybe[TAVI__WHEEL_LEVELS];     /* bit s is set when slot s may hold something (cleared lazily) */
   struct tavi__node slot[TAVI__WHEEL_LEVELS][TAVI__WHEEL_SLOTS];
@@ -43,7 +44,10 @@ static inline bool tavi__wheel_has(const struct tavi__wheel_entry *e) { return e
 void tavi__wheel_advance(struct tavi__wheel *w, uint64_t now_ms);
 
 /* The earliest time at which advancing could do something: now_ms when something is due, UINT64_MAX when the wheel is
- * empty. A lower bound of the first entry's time, exact within the current 64 ms. */
-uint64_t tavi__wheel_next_ms(struct tavi__wheel *w);
+ * known to be empty. A lower bound of the first entry's time: entries that are further away than their block are
+ * looked at when it begins, and what was removed may still be counted in. */
+static inline uint64_t tavi__wheel_next_ms(const struct tavi__wheel *w) {
+  return tavi__list_empty(&w->due) ? w->next_ms : w->now_ms;
+}
 
 #endif

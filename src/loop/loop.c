@@ -36,7 +36,7 @@ uint64_t tavi__manager_now(struct tavi_manager *m) {
 
 /* ==== waiting ==== */
 
-static bool has_work(const struct tavi_manager *m) { return m->work != NULL || tavi__mailbox_has_batch(&m->mail); }
+static bool has_work(const struct tavi_manager *m) { return m->work != NULL || m->has_mail; }
 
 /* The first time at which something becomes due, in ns; UINT64_MAX: never. */
 static uint64_t next_due_ns(struct tavi_manager *m) {
@@ -90,6 +90,7 @@ static void serve_ready(struct tavi_manager *m, int count) {
     if (p == &m->wake) {
       tavi__wakefd_clear(p->fd);
       atomic_store(&m->mail.is_raised, false);
+      m->has_mail = true;
     } else if (p == &m->alarm) {
       m->alarm_ms = 0; /* it has rung; set anew at the end of the turn */
     } else if (!source_of(p)->is_closing) {
@@ -121,14 +122,17 @@ static struct tavi__source *find(const struct tavi_manager *m, uint64_t id) {
 static void serve_wakeups(struct tavi_manager *m) {
   uint64_t id;
   struct tavi_slice data;
-  if (m->is_broken || !tavi__mailbox_take(&m->mail)) return;
+  if (m->is_broken || !m->has_mail) return;
 
+  m->has_mail = false;
+  if (!tavi__mailbox_take(&m->mail)) return;
   while (!m->is_broken && tavi__mailbox_next(&m->mail, &id, &data)) {
     struct tavi__source *s = find(m, id);
     if (s == NULL || s->is_closing) continue;
     m->callbacks++;
     s->ops->on_wakeup(s, data);
   }
+  if (tavi__mailbox_has_batch(&m->mail)) m->has_mail = true;
 }
 
 static void serve_deadlines(struct tavi_manager *m) {

@@ -39,6 +39,7 @@ struct tavi_manager {
   size_t closing_count;         /* sources that are marked and not yet finished */
 
   /* ==== waking ==== */
+  bool has_mail;                /* the descriptor was raised: look into the mailbox */
   struct tavi__mailbox mail;    /* its lock guards `ids` too, since wakeup() looks ids up from any thread */
   struct tavi__idmap ids;
   uint64_t last_id;

@@ -92,7 +92,6 @@ static void run(struct tavi_manager *m, struct tavi_timer *t) {
 }
 
 void tavi__timers_serve(struct tavi_manager *m) {
-  tavi__wheel_advance(&m->timers, m->now_ms);
   if (tavi__list_empty(&m->timers.due)) return;
 
   struct tavi__node now, later;
