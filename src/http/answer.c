@@ -13,57 +13,13 @@ struct asked {
   bool close, chunked, has_date, has_connection;
 };
 
-/* How the body is framed, as decided for one answer. */
+/* What is added behind them. */
 struct framing {
   bool has_length, is_chunked;
   uint64_t length;
-  bool has_date; /* the caller's own, or none is wanted */
+  const char *date;       /* 29 bytes, or NULL */
   const char *connection; /* "close", "keep-alive" or NULL */
 };
-
-/* ==== headers ==== */
-
-static bool name_is(const struct tavi_http_header *f, const char *lower_case, size_t len) {
-  return f->name.len == len && tavi__slice_is(f->name, lower_case, len);
-}
-
-static int check(const struct tavi_http_header *headers, size_t count, struct asked *ret_asked) {
-  struct asked a = {0};
-  for (size_t i = 0; i < count; i++) {
-    const struct tavi_http_header *f = &headers[i];
-    if (!tavi__http1_is_token(f->name) || !tavi__http1_is_value(f->value)) return TAVI_E_ARG;
-    switch (f->name.len) {
-      case 4: a.has_date |= name_is(f, "date", 4); break;
-      case 10:
-        if (!name_is(f, "connection", 10)) break;
-        a.has_connection = true;
-        a.close |= tavi__http1_list_has(f->value, "close", 5);
-        break;
-      case 17:
-        if (!name_is(f, "transfer-encoding", 17)) break;
-        if (!tavi__slice_is(f->value, "chunked", 7)) return TAVI_E_ARG; /* we could not frame any other */
-        a.chunked = true;
-        break;
-      default: break;
-    }
-  }
-  *ret_asked = a;
-  return 0;
-}
-
-/* Headers of the caller that are not sent as they are, because the true ones are added. */
-static bool is_replaced(const struct tavi_http_header *f) {
-  return name_is(f, "content-length", 14) || name_is(f, "transfer-encoding", 17);
-}
-
-static const char *date(struct tavi__http_conf *conf, uint64_t now_ms) {
-  if (now_ms >= conf->date_until_ms) {
-    int64_t unix_ms = tavi__clock_unix_ms();
-    tavi__http1_date(unix_ms / 1000, conf->date);
-    conf->date_until_ms = now_ms + (uint64_t) (1000 - unix_ms % 1000);
-  }
-  return conf->date;
-}
 
 /* ==== writing a head ==== */
 
@@ -75,7 +31,7 @@ static char *put(char *to, const char *bytes, size_t len) {
 #define PUT(to, literal) put((to), (literal), sizeof(literal) - 1)
 
 /* Digits in the given base (10 or 16), lower case. */
-static char *put_number(char *to, uint64_t n, unsigned base) {
+static inline char *put_number(char *to, uint64_t n, unsigned base) {
   char digits[20];
   size_t len = 0;
   do digits[len++] = "0123456789abcdef"[n % base];
@@ -84,32 +40,58 @@ static char *put_number(char *to, uint64_t n, unsigned base) {
   return to;
 }
 
-static char *put_header(char *to, const struct tavi_http_header *f) {
-  to = put(to, f->name.ptr, f->name.len);
-  to = PUT(to, ": ");
-  if (f->value.len > 0) to = put(to, f->value.ptr, f->value.len);
+static bool name_is(const struct tavi_http_header *f, const char *lower_case, size_t len) {
+  return f->name.len == len && tavi__slice_is(f->name, lower_case, len);
+}
+
+/* Is this one of the headers that mean something to us? *ret_skip: it is not sent, because the true one is added. */
+static int note(const struct tavi_http_header *f, struct asked *asked, bool *ret_skip) {
+  switch (f->name.len) {
+    case 4: asked->has_date |= name_is(f, "date", 4); break;
+    case 10:
+      if (!name_is(f, "connection", 10)) break;
+      asked->has_connection = true;
+      asked->close |= tavi__http1_list_has(f->value, "close", 5);
+      break;
+    case 14: *ret_skip = name_is(f, "content-length", 14); break;
+    case 17:
+      *ret_skip = name_is(f, "transfer-encoding", 17);
+      if (!*ret_skip) break;
+      if (!tavi__slice_is(f->value, "chunked", 7)) return TAVI_E_ARG; /* we could not frame any other */
+      asked->chunked = true;
+      break;
+    default: break;
+  }
+  return 0;
+}
+
+/* Write headers of the caller; they are checked where they were copied to, TAVI__HTTP1_PAD bytes before the end of the room.
+ * Returns the end, or NULL for one that must not be sent. */
+static char *put_headers(char *to, const struct tavi_http_header *headers, size_t count, struct asked *asked) {
+  for (const struct tavi_http_header *f = headers; f < headers + count; f++) {
+    bool skip = false;
+    if (f->name.len == 0 || note(f, asked, &skip) < 0) return NULL;
+    char *name = to;
+    char *value = PUT(put(name, f->name.ptr, f->name.len), ": ");
+    if (f->value.len > 0) memcpy(value, f->value.ptr, f->value.len);
+    if (!tavi__http1_is_token((struct tavi_slice){name, f->name.len})) return NULL;
+    if (!tavi__http1_is_value((struct tavi_slice){value, f->value.len})) return NULL;
+    if (!skip) to = PUT(value + f->value.len, "\r\n");
+  }
+  return to;
+}
+
+static char *put_start(char *to, int status) {
+  if (status == 200) return PUT(to, "HTTP/1.1 200 OK\r\n");
+  to = PUT(to, "HTTP/1.1 ");
+  to += tavi__http1_status_text(status, to);
   return PUT(to, "\r\n");
 }
 
-/* More than a head without the caller's headers ever takes. */
-enum { FIXED_HEAD_BYTES = 256 };
-
-static size_t head_room(const struct tavi_http_header *headers, size_t count) {
-  size_t sum = FIXED_HEAD_BYTES;
-  for (size_t i = 0; i < count; i++) sum += headers[i].name.len + headers[i].value.len + 4;
-  return sum;
-}
-
-static char *put_head(char *to, int status, const struct tavi_http_header *headers, size_t count,
-                      const struct framing *f, const char *date_text) {
-  to = PUT(to, "HTTP/1.1 ");
-  to += tavi__http1_status_text(status, to);
-  to = PUT(to, "\r\n");
-  for (size_t i = 0; i < count; i++)
-    if (!is_replaced(&headers[i])) to = put_header(to, &headers[i]);
-  if (date_text != NULL) {
+static char *put_framing(char *to, const struct framing *f) {
+  if (f->date != NULL) {
     to = PUT(to, "Date: ");
-    to = put(to, date_text, 29);
+    to = put(to, f->date, 29);
     to = PUT(to, "\r\n");
   }
   if (f->connection != NULL) {
@@ -126,6 +108,24 @@ static char *put_head(char *to, int status, const struct tavi_http_header *heade
   return PUT(to, "\r\n");
 }
 
+/* More than a head without the caller's headers ever takes, with the pad. */
+enum { FIXED_HEAD_BYTES = 256 };
+
+static size_t head_room(const struct tavi_http_header *headers, size_t count) {
+  size_t sum = FIXED_HEAD_BYTES;
+  for (size_t i = 0; i < count; i++) sum += headers[i].name.len + headers[i].value.len + 4;
+  return sum;
+}
+
+static const char *date(struct tavi__http_conf *conf, uint64_t now_ms) {
+  if (now_ms >= conf->date_until_ms) {
+    int64_t unix_ms = tavi__clock_unix_ms();
+    tavi__http1_date(unix_ms / 1000, conf->date);
+    conf->date_until_ms = now_ms + (uint64_t) (1000 - unix_ms % 1000);
+  }
+  return conf->date;
+}
+
 /* ==== queueing ==== */
 
 /* Room at the end of the queue; fails the connection when there is no memory. */
@@ -138,31 +138,6 @@ static char *room(struct tavi_conn *c, size_t len) {
 static void commit(struct tavi_conn *c, size_t len) {
   tavi__sendq_commit(&c->out, len);
   tavi__conn_queued(c);
-}
-
-/* A head of any size, and a body that may be empty. */
-static int queue_head(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
-                      const struct framing *f, struct tavi_slice body) {
-  const char *date_text = f->has_date ? NULL : date(tavi__http_conf_of(c), tavi__manager_now(c->src.manager));
-  size_t need = head_room(headers, count);
-  int err = tavi__conn_may_queue(c, need + body.len);
-  if (err < 0) return err;
-
-  if (need > TAVI__SENDQ_ROOM_MAX) {
-    char *big = malloc(need);
-    if (big == NULL) return TAVI_E_NOMEM;
-    err = tavi__conn_queue(c, big, (size_t) (put_head(big, status, headers, count, f, date_text) - big));
-    free(big);
-    return err < 0 || body.len == 0 ? err : tavi__conn_queue(c, body.ptr, body.len);
-  }
-
-  bool in_one = body.len <= TAVI__SENDQ_ROOM_MAX - need;
-  char *start = room(c, need + (in_one ? body.len : 0));
-  if (start == NULL) return TAVI_E_NOMEM;
-  char *end = put_head(start, status, headers, count, f, date_text);
-  if (in_one && body.len > 0) end = put(end, body.ptr, body.len);
-  commit(c, (size_t) (end - start));
-  return in_one ? 0 : tavi__conn_queue(c, body.ptr, body.len);
 }
 
 static int queue_chunk(struct tavi_conn *c, const char *data, size_t len) {
@@ -191,10 +166,10 @@ void tavi__http_answered(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
   h->answer = TAVI__ANSWER_DONE;
   if (h->becomes_raw) {
-    if (!h->in_callback) tavi__http_become_raw(c);
+    if (h->inside == TAVI__HTTP_OUTSIDE) tavi__http_become_raw(c);
   } else if (!h->keep_alive) {
     tavi__conn_drain(c, !h->is_body_done);
-  } else if (!h->in_callback && h->phase == TAVI__HTTP_WAIT) {
+  } else if (h->inside == TAVI__HTTP_OUTSIDE && h->phase == TAVI__HTTP_WAIT) {
     tavi__http_server_next(c);
   }
 }
@@ -203,89 +178,113 @@ void tavi__http_answered(struct tavi_conn *c) {
 static bool must_close(const struct tavi_conn *c) {
   const struct tavi__http *h = tavi__http_of(c);
   if (h->is_body_done || h->wants_stream) return false;
-  size_t arrived = h->in_headers ? 0 : tavi__conn_input(c).len;
-  return h->expects_continue || h->is_chunked || h->body_left > arrived + TAVI__HTTP_DROP_BYTES;
+  size_t arrived = h->inside == TAVI__HTTP_IN_HEADERS ? 0 : tavi__conn_input(c).len;
+  return h->expects_continue || h->framing == TAVI_HTTP_CHUNKED || h->body_left > arrived + TAVI__HTTP_DROP_BYTES;
 }
 
-/* The head of an answer to the current request, with the first bytes of its body. length: TAVI_HTTP_STREAM or bytes. */
-static int begin(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
-                 const struct asked *asked, uint64_t length, struct tavi_slice body) {
+/* How the answer to the current request is framed; sets what the connection does afterwards. */
+static struct framing frame(struct tavi_conn *c, int status, const struct asked *asked, uint64_t length) {
   struct tavi__http *h = tavi__http_of(c);
-  if (c->src.is_closing || c->is_draining) return TAVI_E_CLOSED;
-  if (!h->is_open || h->answer != TAVI__ANSWER_NONE) return TAVI_E_STATE;
-
-  struct framing f = {.has_date = asked->has_date};
-  bool is_interim = status < 200 && status != 101;
-  bool is_switch = status == 101 || (h->is_connect && status / 100 == 2);
+  struct framing f = {.length = length};
+  bool is_switch = status == 101 || (h->question == TAVI__HTTP1_CONNECT && status / 100 == 2);
   bool is_bodiless = status < 200 || status == 204 || status == 304 || is_switch;
   bool is_stream = length == TAVI_HTTP_STREAM && !is_bodiless;
-  if (is_interim) {
-    f.has_date = true;
-    return queue_head(c, status, headers, count, &f, (struct tavi_slice){NULL, 0});
+  if (status >= 200 || status == 101) {
+    if (asked->close || must_close(c) || (is_stream && h->is_http10)) h->keep_alive = false;
+    if (!asked->has_connection && !is_switch)
+      f.connection = !h->keep_alive ? "close" : h->is_http10 ? "keep-alive" : NULL;
+    if (!asked->has_date) f.date = date(tavi__http_conf_of(c), tavi__manager_now(c->src.manager));
+    h->becomes_raw = is_switch;
+    h->u.out_left = is_bodiless || h->question == TAVI__HTTP1_HEAD ? 0 : length;
+    h->answer = !is_stream ? TAVI__ANSWER_LENGTH : h->is_http10 ? TAVI__ANSWER_UNTIL_CLOSE : TAVI__ANSWER_CHUNKED;
   }
-
-  if (asked->close || must_close(c) || (is_stream && h->is_http10)) h->keep_alive = false;
   f.is_chunked = is_stream && !h->is_http10;
   f.has_length = !is_bodiless && !is_stream;
-  f.length = length;
-  if (!asked->has_connection && !is_switch)
-    f.connection = !h->keep_alive ? "close" : h->is_http10 ? "keep-alive" : NULL;
-  if (h->is_head || is_bodiless || is_stream) body.len = 0;
-  int err = queue_head(c, status, headers, count, &f, body);
-  if (err < 0) return err;
+  return f;
+}
 
-  h->becomes_raw = is_switch;
-  h->u.out_left = is_bodiless || h->is_head ? 0 : length - body.len;
-  h->answer = f.is_chunked ? TAVI__ANSWER_CHUNKED : is_stream ? TAVI__ANSWER_UNTIL_CLOSE : TAVI__ANSWER_LENGTH;
+/* The head of an answer to the current request, and, when there is one, its whole body. length: of the body in bytes, or
+ * TAVI_HTTP_STREAM; a caller's "Transfer-Encoding: chunked" makes it that, too. */
+static int begin(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
+                 uint64_t length, const struct tavi_slice *body) {
+  struct tavi__http *h = tavi__http_of(c);
+  struct asked asked = {0};
+  if (status < 100 || status > 999) return TAVI_E_ARG;
+  if (c->src.is_closing || c->is_draining) return TAVI_E_CLOSED;
+  if (h->answer != TAVI__ANSWER_NONE) return TAVI_E_STATE;
+
+  size_t need = head_room(headers, count), body_len = body == NULL ? 0 : body->len;
+  int err = tavi__conn_may_queue(c, need + body_len);
+  if (err < 0) return err;
+  bool is_small = need + body_len <= TAVI__SENDQ_ROOM_MAX;
+  char *start = is_small ? room(c, need + body_len) : malloc(need), *end;
+  if (start == NULL) return TAVI_E_NOMEM;
+  end = put_headers(put_start(start, status), headers, count, &asked);
+  if (end == NULL) {
+    if (is_small)
+      commit(c, 0); /* the flush gives the room back */
+    else
+      free(start);
+    return TAVI_E_ARG;
+  }
+  bool is_piece = asked.chunked && body_len > 0; /* the body is the first chunk of a stream */
+  struct framing f = frame(c, status, &asked, asked.chunked ? TAVI_HTTP_STREAM : length);
+  end = put_framing(end, &f);
+  if (h->u.out_left == 0 || is_piece) body_len = 0;
+  if (is_small) {
+    if (body_len > 0) end = put(end, body->ptr, body_len);
+    commit(c, (size_t) (end - start));
+  } else {
+    err = tavi__conn_queue(c, start, (size_t) (end - start));
+    free(start);
+    if (err == 0 && body_len > 0) err = tavi__conn_queue(c, body->ptr, body_len);
+    if (err < 0) return err;
+  }
+
+  h->u.out_left -= body_len;
   if (h->answer == TAVI__ANSWER_LENGTH && h->u.out_left == 0) tavi__http_answered(c);
-  return 0;
+  return is_piece ? tavi_http_chunk(c, body->ptr, body->len) : 0;
 }
 
 /* A response on a connection that is no HTTP server's: written as it is. */
 static int write_plain(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
                        struct tavi_slice body) {
-  struct framing f = {.has_length = true, .length = body.len, .has_date = true};
-  size_t need = head_room(headers, count);
-  char *head = malloc(need);
+  struct framing f = {.has_length = true, .length = body.len};
+  struct asked unused = {0};
+  if (status < 100 || status > 999) return TAVI_E_ARG;
+  char *head = malloc(head_room(headers, count));
   if (head == NULL) return TAVI_E_NOMEM;
-  int err = tavi_conn_send(c, head, (size_t) (put_head(head, status, headers, count, &f, NULL) - head));
+
+  int err = TAVI_E_ARG;
+  char *end = put_headers(put_start(head, status), headers, count, &unused);
+  if (end != NULL) err = tavi_conn_send(c, head, (size_t) (put_framing(end, &f) - head));
   free(head);
   return err < 0 || body.len == 0 ? err : tavi_conn_send(c, body.ptr, body.len);
 }
 
 int tavi_http_reply(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t header_count,
                     struct tavi_slice body) {
-  struct asked asked;
-  if (status < 100 || status > 999) return TAVI_E_ARG;
-  int err = check(headers, header_count, &asked);
-  if (err < 0) return err;
   if (!tavi__is_http_server(c)) return write_plain(c, status, headers, header_count, body);
-  if (!asked.chunked) return begin(c, status, headers, header_count, &asked, body.len, body);
-
-  err = begin(c, status, headers, header_count, &asked, TAVI_HTTP_STREAM, (struct tavi_slice){NULL, 0});
-  return err < 0 || body.len == 0 ? err : tavi_http_chunk(c, body.ptr, body.len);
+  return begin(c, status, headers, header_count, body.len, &body);
 }
 
 int tavi_http_begin(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t header_count,
                     uint64_t length) {
-  struct asked asked;
-  if (status < 100 || status > 999) return TAVI_E_ARG;
-  int err = check(headers, header_count, &asked);
-  if (err < 0) return err;
   if (!tavi__is_http_server(c)) return TAVI_E_STATE;
-  return begin(c, status, headers, header_count, &asked, length, (struct tavi_slice){NULL, 0});
+  return begin(c, status, headers, header_count, length, NULL);
 }
 
-/* The framing of a stream for one piece. *ret_frame: it is to be sent as a chunk; otherwise as it is. */
-static int may_stream(struct tavi_conn *c, bool *ret_frame) {
-  *ret_frame = true;
+/* The framing of a stream for one piece. *ret_is_framed: it is to be sent as a chunk; otherwise as it is. */
+static int may_stream(struct tavi_conn *c, bool *ret_is_framed) {
+  *ret_is_framed = true;
   if (c->src.is_closing || c->is_draining) return TAVI_E_CLOSED;
   if (!tavi__is_http_server(c)) return 0; /* a client's upload, or raw */
 
   switch ((enum tavi__http_answer) tavi__http_of(c)->answer) {
     case TAVI__ANSWER_CHUNKED: return 0;
     case TAVI__ANSWER_LENGTH:
-    case TAVI__ANSWER_UNTIL_CLOSE: *ret_frame = false; return 0;
+    case TAVI__ANSWER_UNTIL_CLOSE: *ret_is_framed = false; return 0;
+    case TAVI__ANSWER_IDLE:
     case TAVI__ANSWER_NONE:
     case TAVI__ANSWER_DONE: break;
   }
@@ -293,8 +292,8 @@ static int may_stream(struct tavi_conn *c, bool *ret_frame) {
 }
 
 int tavi_http_chunk(struct tavi_conn *c, const void *data, size_t len) {
-  bool frame;
-  int err = may_stream(c, &frame);
+  bool is_framed;
+  int err = may_stream(c, &is_framed);
   if (err < 0) return err;
   if (len == 0) return tavi_http_end(c, NULL, 0);
   if (!tavi__is_http_server(c)) {
@@ -303,34 +302,31 @@ int tavi_http_chunk(struct tavi_conn *c, const void *data, size_t len) {
     if (err == 0) err = tavi_conn_send(c, data, len);
     return err < 0 ? err : tavi_conn_send(c, "\r\n", 2);
   }
-  if (!frame) return tavi_conn_send(c, data, len);
-  return tavi__http_of(c)->is_head ? 0 : queue_chunk(c, data, len);
+  if (!is_framed) return tavi_conn_send(c, data, len);
+  return tavi__http_of(c)->question == TAVI__HTTP1_HEAD ? 0 : queue_chunk(c, data, len);
 }
 
 int tavi_http_end(struct tavi_conn *c, const struct tavi_http_header *trailers, size_t trailer_count) {
-  bool frame;
-  struct asked unused;
-  int err = may_stream(c, &frame);
-  if (err == 0) err = check(trailers, trailer_count, &unused);
+  bool is_framed;
+  int err = may_stream(c, &is_framed);
   if (err < 0) return err;
   if (!tavi__is_http_server(c)) return tavi_conn_send(c, "0\r\n\r\n", 5);
 
   struct tavi__http *h = tavi__http_of(c);
-  if (!frame) {
+  if (!is_framed) {
     if (h->answer == TAVI__ANSWER_LENGTH) return TAVI_E_STATE; /* fewer bytes than were announced */
     h->keep_alive = false;
-  } else if (!h->is_head) {
-    size_t need = 5;
-    for (size_t i = 0; i < trailer_count; i++) need += trailers[i].name.len + trailers[i].value.len + 4;
+  } else if (h->question != TAVI__HTTP1_HEAD) {
+    struct asked unused = {0};
+    size_t need = head_room(trailers, trailer_count);
+    if (need > TAVI__SENDQ_ROOM_MAX) return TAVI_E_LIMIT;
     err = tavi__conn_may_queue(c, need);
     if (err < 0) return err;
-    if (need > TAVI__SENDQ_ROOM_MAX) return TAVI_E_LIMIT;
     char *start = room(c, need);
     if (start == NULL) return TAVI_E_NOMEM;
-    char *end = PUT(start, "0\r\n");
-    for (size_t i = 0; i < trailer_count; i++) end = put_header(end, &trailers[i]);
-    end = PUT(end, "\r\n");
-    commit(c, (size_t) (end - start));
+    char *end = put_headers(PUT(start, "0\r\n"), trailers, trailer_count, &unused);
+    commit(c, end == NULL ? 0 : (size_t) (PUT(end, "\r\n") - start));
+    if (end == NULL) return TAVI_E_ARG;
   }
   tavi__http_answered(c);
   return 0;
@@ -338,18 +334,18 @@ int tavi_http_end(struct tavi_conn *c, const struct tavi_http_header *trailers, 
 
 int tavi_http_refuse(struct tavi_conn *c, int status) {
   static const struct tavi_http_header plain = {{"Content-Type", 12}, {"text/plain; charset=utf-8", 25}};
-  static const struct asked nothing = {.close = true};
   if (status < 400 || status > 599) return TAVI_E_ARG;
   if (!tavi__is_http_server(c)) return TAVI_E_STATE;
 
   char text[64];
   size_t len = tavi__http1_status_text(status, text);
   text[len++] = '\n';
-  tavi__http_of(c)->is_body_done = false; /* whatever follows on this connection is not looked at */
-  return begin(c, status, &plain, 1, &nothing, len, (struct tavi_slice){text, len});
+  struct tavi__http *h = tavi__http_of(c);
+  h->is_body_done = h->keep_alive = false; /* whatever follows on this connection is not looked at */
+  return begin(c, status, &plain, 1, len, &(struct tavi_slice){text, len});
 }
 
 bool tavi_http_is_waiting(const struct tavi_conn *c) {
   const struct tavi__http *h = tavi__http_of(c);
-  return tavi__is_http_server(c) && h->is_open && h->answer == TAVI__ANSWER_NONE && !c->is_draining;
+  return tavi__is_http_server(c) && h->answer == TAVI__ANSWER_NONE && !c->is_draining;
 }

@@ -57,7 +57,7 @@ void tavi__http_client_complete(struct tavi_conn *c) {
 static bool on_eof(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
   bool is_between = h->phase == TAVI__HTTP_HEAD && tavi__conn_input(c).len == 0;
-  if (h->is_until_close && (h->phase == TAVI__HTTP_BODY || h->phase == TAVI__HTTP_STREAM)) {
+  if (h->framing == TAVI_HTTP_UNTIL_CLOSE && (h->phase == TAVI__HTTP_BODY || h->phase == TAVI__HTTP_STREAM)) {
     tavi__http_complete_at_eof(c);
     return true;
   }

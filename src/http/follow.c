@@ -82,7 +82,7 @@ static int let_through(struct tavi__http *h) {
 
 static void take_head(struct tavi__http *h, const struct tavi_http_msg *msg) {
   if (!msg->keep_alive) h->keep_alive = false;
-  h->becomes_raw = msg->status == 101 || (h->is_connect && msg->status / 100 == 2);
+  h->becomes_raw = msg->status == 101 || (h->question == TAVI__HTTP1_CONNECT && msg->status / 100 == 2);
   h->u.out_left = 0;
   switch (msg->framing) {
     case TAVI_HTTP_LENGTH: h->u.out_left = msg->content_length; break;
@@ -96,7 +96,7 @@ static void take_head(struct tavi__http *h, const struct tavi_http_msg *msg) {
 static int server_body(struct tavi_conn *c, const char *data, uint64_t len) {
   struct tavi__http *h = tavi__http_of(c);
   bool is_end = false;
-  int may = h->is_head ? 1 : 0; /* a response to HEAD has no body, whoever writes it */
+  int may = h->question == TAVI__HTTP1_HEAD ? 1 : 0; /* a response to HEAD has no body, whoever writes it */
   switch ((enum tavi__http_answer) h->answer) {
     case TAVI__ANSWER_LENGTH:
       if (len > h->u.out_left) return TAVI_E_STATE;
@@ -111,6 +111,7 @@ static int server_body(struct tavi_conn *c, const char *data, uint64_t len) {
       }
       break;
     case TAVI__ANSWER_UNTIL_CLOSE: return may;
+    case TAVI__ANSWER_IDLE:
     case TAVI__ANSWER_NONE:
     case TAVI__ANSWER_DONE: return TAVI_E_STATE;
   }
@@ -126,7 +127,7 @@ static int server_head(struct tavi_conn *c, const char *data, size_t len) {
   if (more == NULL) return TAVI_E_NOMEM;
 
   size_t before = more->out_len, used = 0;
-  enum tavi__http1_question question = h->is_connect ? TAVI__HTTP1_CONNECT : TAVI__HTTP1_OTHER;
+  enum tavi__http1_question question = h->question == TAVI__HTTP1_CONNECT ? TAVI__HTTP1_CONNECT : TAVI__HTTP1_OTHER;
   struct tavi_slice head = gather(more, data, len);
   if (head.ptr == NULL) return let_through(h);
   int r = tavi__http1_response(head.ptr, head.len, question, &limits, headers, &used, &msg);
@@ -143,7 +144,7 @@ static int server_head(struct tavi_conn *c, const char *data, size_t len) {
     return 0;
   }
   if (of_head == len) return 0;
-  if (!h->is_head) return server_body(c, data + of_head, len - of_head);
+  if (h->question != TAVI__HTTP1_HEAD) return server_body(c, data + of_head, len - of_head);
 
   int err = tavi__conn_queue(c, data, of_head); /* without the body */
   if (err == 0) err = server_body(c, data + of_head, len - of_head);
@@ -152,7 +153,7 @@ static int server_head(struct tavi_conn *c, const char *data, size_t len) {
 
 int tavi__http_server_output(struct tavi_conn *c, const char *data, uint64_t len) {
   struct tavi__http *h = tavi__http_of(c);
-  if (!h->is_open || h->is_followed_raw) return 0; /* nobody asked: nothing to follow */
+  if (h->answer == TAVI__ANSWER_IDLE || h->is_followed_raw) return 0; /* nobody asked: nothing to follow */
   if (h->answer != TAVI__ANSWER_NONE) return server_body(c, data, len);
   return data == NULL ? TAVI_E_STATE : server_head(c, data, (size_t) len);
 }

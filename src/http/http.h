@@ -53,31 +53,31 @@ enum tavi__http_phase {
 
 /* The output side of a server. */
 enum tavi__http_answer {
-  TAVI__ANSWER_NONE,        /* not begun */
+  TAVI__ANSWER_IDLE,        /* there is no request */
+  TAVI__ANSWER_NONE,        /* there is one, and its answer has not begun */
   TAVI__ANSWER_LENGTH,      /* out_left bytes are still to come */
   TAVI__ANSWER_CHUNKED,
   TAVI__ANSWER_UNTIL_CLOSE,
   TAVI__ANSWER_DONE
 };
 
+/* Which callback is running. */
+enum tavi__http_inside { TAVI__HTTP_OUTSIDE, TAVI__HTTP_IN_HEADERS, TAVI__HTTP_IN_MESSAGE };
+
 struct tavi__http_more; /* message.c: what only bodies in pieces and hand-written output need */
 
 struct tavi__http {
-  uint8_t phase;
-  uint8_t answer;
-  bool is_open : 1;          /* a server's: on_headers was called, the next request has not begun */
-  bool is_head : 1;          /* the request's method */
-  bool is_connect : 1;
-  bool is_http10 : 1;
-  bool keep_alive : 1;
+  uint8_t phase;             /* enum tavi__http_phase */
+  uint8_t answer;            /* a server's: enum tavi__http_answer */
+  uint8_t question;          /* a server's: enum tavi__http1_question, the request's method as far as it matters */
+  uint8_t framing;           /* enum tavi_http_framing of the body being received */
+  uint8_t inside;            /* enum tavi__http_inside */
+  bool is_http10;
+  bool keep_alive;
+  bool is_body_done;         /* all of the body has arrived */
   bool expects_continue : 1; /* and 100 was not sent */
-  bool in_headers : 1;       /* inside on_headers */
-  bool in_callback : 1;      /* inside on_headers or on_message */
   bool wants_stream : 1;
   bool becomes_raw : 1;      /* a 2xx to CONNECT: once the callback has returned */
-  bool is_chunked : 1;       /* the body being received */
-  bool is_until_close : 1;
-  bool is_body_done : 1;     /* STREAM: all of it was decoded */
   bool has_asked : 1;        /* a client's: something was sent that waits for a response */
   bool is_followed_raw : 1;  /* the output is not HTTP; no use in following it */
   uint32_t head_len;         /* HEAD: bytes that were looked at in vain; BODY: of the head at the front of the input */

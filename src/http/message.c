@@ -98,18 +98,18 @@ static void tell_headers(struct tavi_conn *c, const struct tavi_http_msg *msg) {
   struct tavi__http *h = tavi__http_of(c);
   const struct tavi_http_handlers *handlers = tavi__http_conf_of(c)->handlers;
   if (handlers->on_headers == NULL) return;
-  h->in_headers = h->in_callback = true;
+  h->inside = TAVI__HTTP_IN_HEADERS;
   handlers->on_headers(c, msg, c->user);
-  h->in_headers = h->in_callback = false;
+  h->inside = TAVI__HTTP_OUTSIDE;
 }
 
 static void tell_message(struct tavi_conn *c, const struct tavi_http_msg *msg) {
   struct tavi__http *h = tavi__http_of(c);
   const struct tavi_http_handlers *handlers = tavi__http_conf_of(c)->handlers;
   if (handlers->on_message == NULL) return;
-  h->in_callback = true;
+  h->inside = TAVI__HTTP_IN_MESSAGE;
   handlers->on_message(c, msg, c->user);
-  h->in_callback = false;
+  h->inside = TAVI__HTTP_OUTSIDE;
 }
 
 /* The message is over, and so are its `total` bytes at the front of the input. */
@@ -157,8 +157,8 @@ static int deliver_kept(struct tavi_conn *c, size_t body_len, size_t total, cons
 static size_t stream_ready(const struct tavi_conn *c) {
   const struct tavi__http *h = tavi__http_of(c);
   size_t len = tavi__conn_input(c).len;
-  if (h->is_chunked) return h->more->decoded;
-  if (h->is_until_close) return len;
+  if (h->framing == TAVI_HTTP_CHUNKED) return h->more->decoded;
+  if (h->framing == TAVI_HTTP_UNTIL_CLOSE) return len;
   return len < h->body_left ? len : (size_t) h->body_left;
 }
 
@@ -184,7 +184,7 @@ static int begin_stream(struct tavi_conn *c, size_t head_len, size_t end, const 
   if (more->head == NULL) return -500;
   more->head_len = head_len;
 
-  if (h->is_chunked && h->is_body_done) {
+  if (h->framing == TAVI_HTTP_CHUNKED && h->is_body_done) {
     int r = keep_trailers(more, *trailers);
     if (r < 0) return r;
     tavi__conn_input_cut(c, head_len + more->decoded, end - head_len - more->decoded);
@@ -210,7 +210,7 @@ static int end_stream(struct tavi_conn *c) {
 
 static int step_stream(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
-  if (h->is_chunked && !h->is_body_done) {
+  if (h->framing == TAVI_HTTP_CHUNKED && !h->is_body_done) {
     struct tavi_slice trailers;
     size_t end;
     int r = decode(c, 0, &end, &trailers);
@@ -221,7 +221,7 @@ static int step_stream(struct tavi_conn *c) {
       if (r < 0) return r;
       tavi__conn_input_cut(c, h->more->decoded, end - h->more->decoded);
     }
-  } else if (!h->is_chunked && !h->is_until_close) {
+  } else if (h->framing == TAVI_HTTP_LENGTH) {
     h->is_body_done = tavi__conn_input(c).len >= h->body_left;
   }
 
@@ -245,15 +245,15 @@ void tavi__http_consume(struct tavi_conn *c, size_t n) {
   if (h->phase != TAVI__HTTP_STREAM) return;
 
   tavi__conn_input_drop(c, n);
-  if (h->is_chunked)
+  if (h->framing == TAVI_HTTP_CHUNKED)
     h->more->decoded -= n;
-  else if (!h->is_until_close)
+  else if (h->framing != TAVI_HTTP_UNTIL_CLOSE)
     h->body_left -= n;
   if (h->is_body_done && stream_ready(c) == 0) tavi__source_again(&c->src); /* on_message comes next */
 }
 
 int tavi_http_stream_body(struct tavi_conn *c) {
-  if (!c->proto->is_http || !tavi__http_of(c)->in_headers) return TAVI_E_STATE;
+  if (!c->proto->is_http || tavi__http_of(c)->inside != TAVI__HTTP_IN_HEADERS) return TAVI_E_STATE;
   tavi__http_of(c)->wants_stream = true;
   return 0;
 }
@@ -263,7 +263,7 @@ int tavi_http_stream_body(struct tavi_conn *c) {
 static int step_drop(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
   size_t len = tavi__conn_input(c).len;
-  if (h->is_chunked) { /* where it ends does not matter: the connection closes after the answer */
+  if (h->framing == TAVI_HTTP_CHUNKED) { /* where it ends does not matter: the connection closes after the answer */
     tavi__conn_input_drop(c, len);
     return 0;
   }
@@ -283,23 +283,29 @@ static int begin(struct tavi_conn *c, struct tavi_http_msg *msg, size_t head_len
   size_t rest = tavi__conn_input(c).len - head_len, end = head_len;
   struct tavi_slice trailers = {NULL, 0};
   const char *body = tavi__conn_input(c).ptr + head_len;
-  h->is_chunked = msg->framing == TAVI_HTTP_CHUNKED;
-  h->is_until_close = msg->framing == TAVI_HTTP_UNTIL_CLOSE;
-  h->is_body_done = msg->framing == TAVI_HTTP_NO_BODY;
+  h->framing = (uint8_t) msg->framing;
+  h->is_body_done = true;
   h->body_left = 0;
-  if (msg->framing == TAVI_HTTP_LENGTH) {
-    h->body_left = msg->content_length;
-    h->is_body_done = rest >= msg->content_length;
-    msg->body = (struct tavi_slice){body, h->is_body_done ? (size_t) msg->content_length : rest};
-    end = head_len + msg->body.len;
-  } else if (h->is_until_close) {
-    msg->body = (struct tavi_slice){body, rest};
-  } else if (h->is_chunked) {
-    if (tavi__http_more(h) == NULL) return -500;
-    int r = decode(c, head_len, &end, &trailers);
-    if (r < 0) return r;
-    h->is_body_done = r == 1;
-    msg->body = (struct tavi_slice){body, h->more->decoded};
+  switch (msg->framing) {
+    case TAVI_HTTP_NO_BODY: break;
+    case TAVI_HTTP_LENGTH:
+      h->body_left = msg->content_length;
+      h->is_body_done = rest >= msg->content_length;
+      msg->body = (struct tavi_slice){body, h->is_body_done ? (size_t) msg->content_length : rest};
+      end = head_len + msg->body.len;
+      break;
+    case TAVI_HTTP_CHUNKED: {
+      if (tavi__http_more(h) == NULL) return -500;
+      int r = decode(c, head_len, &end, &trailers);
+      if (r < 0) return r;
+      h->is_body_done = r == 1;
+      msg->body = (struct tavi_slice){body, h->more->decoded};
+      break;
+    }
+    case TAVI_HTTP_UNTIL_CLOSE:
+      h->is_body_done = false;
+      msg->body = (struct tavi_slice){body, rest};
+      break;
   }
 
   if (c->is_client)
@@ -331,7 +337,7 @@ static int begin(struct tavi_conn *c, struct tavi_http_msg *msg, size_t head_len
     if (!c->is_client) tavi__http_server_want_body(c);
     return 0;
   }
-  if (h->is_chunked) {
+  if (h->framing == TAVI_HTTP_CHUNKED) {
     int r = add_trailers(c, trailers, msg);
     if (r < 0) return r;
   }
@@ -366,7 +372,7 @@ static int step_head(struct tavi_conn *c) {
 static int step_body(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
   size_t len = tavi__conn_input(c).len, body_max = (size_t) tavi__http_conf_of(c)->body_bytes_max;
-  if (h->is_chunked) {
+  if (h->framing == TAVI_HTTP_CHUNKED) {
     struct tavi_slice trailers;
     size_t end;
     int r = decode(c, h->head_len, &end, &trailers);
@@ -374,7 +380,7 @@ static int step_body(struct tavi_conn *c) {
     h->is_body_done = true;
     return deliver_kept(c, h->more->decoded, end, &trailers);
   }
-  if (h->is_until_close) return len - h->head_len > body_max ? -413 : 0;
+  if (h->framing == TAVI_HTTP_UNTIL_CLOSE) return len - h->head_len > body_max ? -413 : 0;
   if (len - h->head_len < h->body_left) return 0;
   h->is_body_done = true;
   return deliver_kept(c, (size_t) h->body_left, h->head_len + (size_t) h->body_left, NULL);
@@ -384,7 +390,7 @@ void tavi__http_complete_at_eof(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
   h->is_body_done = true;
   if (h->phase == TAVI__HTTP_STREAM) {
-    h->is_until_close = h->is_chunked = false; /* what is there is what is left */
+    h->framing = TAVI_HTTP_LENGTH; /* what is there is what is left */
     h->body_left = tavi__conn_input(c).len;
     tavi__source_again(&c->src);
     return;

@@ -61,10 +61,10 @@ int tavi__http_server_parse(struct tavi_conn *c, struct tavi__input in, size_t *
 
 void tavi__http_server_head(struct tavi_conn *c, const struct tavi_http_msg *msg) {
   struct tavi__http *h = tavi__http_of(c);
-  h->is_open = true;
   h->answer = TAVI__ANSWER_NONE;
-  h->is_head = msg->method.len == 4 && memcmp(msg->method.ptr, "HEAD", 4) == 0;
-  h->is_connect = msg->method.len == 7 && memcmp(msg->method.ptr, "CONNECT", 7) == 0;
+  h->question = TAVI__HTTP1_OTHER;
+  if (msg->method.len == 4 && memcmp(msg->method.ptr, "HEAD", 4) == 0) h->question = TAVI__HTTP1_HEAD;
+  if (msg->method.len == 7 && memcmp(msg->method.ptr, "CONNECT", 7) == 0) h->question = TAVI__HTTP1_CONNECT;
   h->is_http10 = msg->minor == 0;
   h->keep_alive = msg->keep_alive;
   h->expects_continue = msg->expects_continue && msg->body.len == 0 && !h->is_body_done;
@@ -82,8 +82,7 @@ void tavi__http_server_want_body(struct tavi_conn *c) {
 /* Ready for the next request. */
 static void next(struct tavi__http *h) {
   h->phase = TAVI__HTTP_HEAD;
-  h->answer = TAVI__ANSWER_NONE;
-  h->is_open = false;
+  h->answer = TAVI__ANSWER_IDLE;
   h->head_len = 0;
   if (h->more != NULL) tavi__http_free_more(h);
 }
@@ -114,11 +113,11 @@ void tavi__http_server_next(struct tavi_conn *c) {
 
 void tavi__http_server_bad(struct tavi_conn *c, int status) {
   struct tavi__http *h = tavi__http_of(c);
-  if (h->is_open && h->answer != TAVI__ANSWER_NONE) { /* an answer is on its way: nothing can be said in its middle */
+  if (h->answer > TAVI__ANSWER_NONE) { /* an answer is on its way: nothing can be said in its middle */
     tavi__conn_drain(c, true);
     return;
   }
-  h->is_open = true;
+  h->answer = TAVI__ANSWER_NONE;
   tavi_http_refuse(c, status);
 }
 

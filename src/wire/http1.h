@@ -93,11 +93,15 @@ const char *tavi__http1_reason(int status);
  * Units: seconds since 1970-01-01 UTC. No locale, no allocation. */
 void tavi__http1_date(int64_t unix_s, char out[29]);
 
+/* Readable bytes that the two checks below need behind what they are given, whatever they hold: they look at whole
+ * blocks. (The caller has copied the bytes to an output buffer anyway, where there is room.) */
+#define TAVI__HTTP1_PAD 16
+
 /* True when every byte may stand in a header name (a token), and there is at least one. */
-bool tavi__http1_is_token(struct tavi_slice s);
+bool tavi__http1_is_token(struct tavi_slice padded);
 
 /* True when the bytes may be sent as a header value: no CR, LF or NUL. */
-bool tavi__http1_is_value(struct tavi_slice s);
+bool tavi__http1_is_value(struct tavi_slice padded);
 
 /* ==== helpers over slices ==== */
 

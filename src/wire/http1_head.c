@@ -46,14 +46,13 @@ static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 /* ==== fields ==== */
 
-/* A name or IPv4 address of letters, digits, '.' and '-', perhaps with a port of at most four digits: what nearly every
- * Host is, told with one look. Anything else is left to tavi__http1_authority. */
+/* A name or IPv4 address of letters, digits, '.' and '-', perhaps with a port: what nearly every Host is, told with one look. Anything else is left to tavi__http1_authority. */
 static inline bool is_plain_authority(struct tavi_slice value, const char *last, const char *end) {
   const char *value_end = value.ptr + value.len;
   const char *p = tavi__http1_scan(value.ptr, last, end, tavi__http1_label_stops);
   if (p == value.ptr) return false;
   if (p >= value_end) return true; /* the value is followed by OWS or CR, where the run stops at the latest */
-  if (*p != ':' || value_end - p > 5) return false;
+  if (*p != ':' || value_end - p > 6 || (value_end - p == 6 && memcmp(p + 1, "65535", 5) > 0)) return false;
   while (++p < value_end) {
     if (!tavi__http1_is_digit(*p)) return false;
   }

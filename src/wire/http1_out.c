@@ -15,74 +15,78 @@
 #define TEXT(literal) ((struct tavi_slice){literal, sizeof literal - 1})
 
 /* RFC 9110 section 15 and the IANA registry of status codes; those marked "(Unused)" there have no phrase. */
-static struct tavi_slice reason(int status) {
+static struct tavi_slice text(int status) {
   switch (status) {
-    case 100: return TEXT("Continue");
-    case 101: return TEXT("Switching Protocols");
-    case 102: return TEXT("Processing");
-    case 103: return TEXT("Early Hints");
-    case 200: return TEXT("OK");
-    case 201: return TEXT("Created");
-    case 202: return TEXT("Accepted");
-    case 203: return TEXT("Non-Authoritative Information");
-    case 204: return TEXT("No Content");
-    case 205: return TEXT("Reset Content");
-    case 206: return TEXT("Partial Content");
-    case 207: return TEXT("Multi-Status");
-    case 208: return TEXT("Already Reported");
-    case 226: return TEXT("IM Used");
-    case 300: return TEXT("Multiple Choices");
-    case 301: return TEXT("Moved Permanently");
-    case 302: return TEXT("Found");
-    case 303: return TEXT("See Other");
-    case 304: return TEXT("Not Modified");
-    case 305: return TEXT("Use Proxy");
-    case 307: return TEXT("Temporary Redirect");
-    case 308: return TEXT("Permanent Redirect");
-    case 400: return TEXT("Bad Request");
-    case 401: return TEXT("Unauthorized");
-    case 402: return TEXT("Payment Required");
-    case 403: return TEXT("Forbidden");
-    case 404: return TEXT("Not Found");
-    case 405: return TEXT("Method Not Allowed");
-    case 406: return TEXT("Not Acceptable");
-    case 407: return TEXT("Proxy Authentication Required");
-    case 408: return TEXT("Request Timeout");
-    case 409: return TEXT("Conflict");
-    case 410: return TEXT("Gone");
-    case 411: return TEXT("Length Required");
-    case 412: return TEXT("Precondition Failed");
-    case 413: return TEXT("Content Too Large");
-    case 414: return TEXT("URI Too Long");
-    case 415: return TEXT("Unsupported Media Type");
-    case 416: return TEXT("Range Not Satisfiable");
-    case 417: return TEXT("Expectation Failed");
-    case 421: return TEXT("Misdirected Request");
-    case 422: return TEXT("Unprocessable Content");
-    case 423: return TEXT("Locked");
-    case 424: return TEXT("Failed Dependency");
-    case 425: return TEXT("Too Early");
-    case 426: return TEXT("Upgrade Required");
-    case 428: return TEXT("Precondition Required");
-    case 429: return TEXT("Too Many Requests");
-    case 431: return TEXT("Request Header Fields Too Large");
-    case 451: return TEXT("Unavailable For Legal Reasons");
-    case 500: return TEXT("Internal Server Error");
-    case 501: return TEXT("Not Implemented");
-    case 502: return TEXT("Bad Gateway");
-    case 503: return TEXT("Service Unavailable");
-    case 504: return TEXT("Gateway Timeout");
-    case 505: return TEXT("HTTP Version Not Supported");
-    case 506: return TEXT("Variant Also Negotiates");
-    case 507: return TEXT("Insufficient Storage");
-    case 508: return TEXT("Loop Detected");
-    case 510: return TEXT("Not Extended");
-    case 511: return TEXT("Network Authentication Required");
+    case 100: return TEXT("100 Continue");
+    case 101: return TEXT("101 Switching Protocols");
+    case 102: return TEXT("102 Processing");
+    case 103: return TEXT("103 Early Hints");
+    case 200: return TEXT("200 OK");
+    case 201: return TEXT("201 Created");
+    case 202: return TEXT("202 Accepted");
+    case 203: return TEXT("203 Non-Authoritative Information");
+    case 204: return TEXT("204 No Content");
+    case 205: return TEXT("205 Reset Content");
+    case 206: return TEXT("206 Partial Content");
+    case 207: return TEXT("207 Multi-Status");
+    case 208: return TEXT("208 Already Reported");
+    case 226: return TEXT("226 IM Used");
+    case 300: return TEXT("300 Multiple Choices");
+    case 301: return TEXT("301 Moved Permanently");
+    case 302: return TEXT("302 Found");
+    case 303: return TEXT("303 See Other");
+    case 304: return TEXT("304 Not Modified");
+    case 305: return TEXT("305 Use Proxy");
+    case 307: return TEXT("307 Temporary Redirect");
+    case 308: return TEXT("308 Permanent Redirect");
+    case 400: return TEXT("400 Bad Request");
+    case 401: return TEXT("401 Unauthorized");
+    case 402: return TEXT("402 Payment Required");
+    case 403: return TEXT("403 Forbidden");
+    case 404: return TEXT("404 Not Found");
+    case 405: return TEXT("405 Method Not Allowed");
+    case 406: return TEXT("406 Not Acceptable");
+    case 407: return TEXT("407 Proxy Authentication Required");
+    case 408: return TEXT("408 Request Timeout");
+    case 409: return TEXT("409 Conflict");
+    case 410: return TEXT("410 Gone");
+    case 411: return TEXT("411 Length Required");
+    case 412: return TEXT("412 Precondition Failed");
+    case 413: return TEXT("413 Content Too Large");
+    case 414: return TEXT("414 URI Too Long");
+    case 415: return TEXT("415 Unsupported Media Type");
+    case 416: return TEXT("416 Range Not Satisfiable");
+    case 417: return TEXT("417 Expectation Failed");
+    case 418: return TEXT("418 I'm a teapot"); /* "(Unused)" there, but everybody's */
+    case 421: return TEXT("421 Misdirected Request");
+    case 422: return TEXT("422 Unprocessable Content");
+    case 423: return TEXT("423 Locked");
+    case 424: return TEXT("424 Failed Dependency");
+    case 425: return TEXT("425 Too Early");
+    case 426: return TEXT("426 Upgrade Required");
+    case 428: return TEXT("428 Precondition Required");
+    case 429: return TEXT("429 Too Many Requests");
+    case 431: return TEXT("431 Request Header Fields Too Large");
+    case 451: return TEXT("451 Unavailable For Legal Reasons");
+    case 500: return TEXT("500 Internal Server Error");
+    case 501: return TEXT("501 Not Implemented");
+    case 502: return TEXT("502 Bad Gateway");
+    case 503: return TEXT("503 Service Unavailable");
+    case 504: return TEXT("504 Gateway Timeout");
+    case 505: return TEXT("505 HTTP Version Not Supported");
+    case 506: return TEXT("506 Variant Also Negotiates");
+    case 507: return TEXT("507 Insufficient Storage");
+    case 508: return TEXT("508 Loop Detected");
+    case 510: return TEXT("510 Not Extended");
+    case 511: return TEXT("511 Network Authentication Required");
     default: return TEXT("");
   }
 }
 
-const char *tavi__http1_reason(int status) { return reason(status).ptr; }
+const char *tavi__http1_reason(int status) {
+  const struct tavi_slice known = text(status);
+  return known.len > 0 ? known.ptr + 4 : "";
+}
 
 /* Write a number with that many digits, zeros in front. */
 static char *put_digits(char *out, unsigned number, int digits) {
@@ -95,11 +99,13 @@ static char *put_digits(char *out, unsigned number, int digits) {
 
 size_t tavi__http1_status_text(int status, char *out) {
   assert(status >= 100 && status <= 999);
-  const struct tavi_slice phrase = reason(status);
-  char *p = put_digits(out, (unsigned)status, 3);
-  *p++ = ' ';
-  memcpy(p, phrase.ptr, phrase.len);
-  return 4 + phrase.len;
+  const struct tavi_slice known = text(status);
+  if (known.len > 0) {
+    memcpy(out, known.ptr, known.len);
+    return known.len;
+  }
+  *put_digits(out, (unsigned)status, 3) = ' ';
+  return 4;
 }
 
 /* ==== dates ==== */
@@ -138,14 +144,25 @@ void tavi__http1_date(int64_t unix_s, char out[29]) {
 
 /* ==== checks ==== */
 
-bool tavi__http1_is_token(struct tavi_slice s) {
-  if (s.len == 0) return false;
-  const char *end = s.ptr + s.len;
-  return tavi__http1_token_end(s.ptr, tavi__http1_last_block(s.ptr, end), end) == end;
+_Static_assert(TAVI__HTTP1_PAD >= TAVI__HTTP1_BLOCK_BYTES, "a block may begin at the last byte");
+
+/* The first byte of p[0..len) that `stops` marks, or len. Reads whole blocks. */
+__attribute__((always_inline)) static inline size_t run(const char *p, size_t len,
+                                                        uint64_t (*stops)(tavi__http1_block)) {
+  for (size_t i = 0; i < len; i += TAVI__HTTP1_BLOCK_BYTES) {
+    uint64_t marks = stops(tavi__http1_load(p + i));
+    if (len - i < TAVI__HTTP1_BLOCK_BYTES) marks &= (UINT64_C(1) << ((len - i) << TAVI__HTTP1_MARK_SHIFT)) - 1;
+    if (marks != 0) return i + tavi__http1_first_mark(marks);
+  }
+  return len;
 }
 
-bool tavi__http1_is_value(struct tavi_slice s) {
-  if (s.len == 0) return true;
-  const char *end = s.ptr + s.len;
-  return tavi__http1_scan(s.ptr, tavi__http1_last_block(s.ptr, end), end, tavi__http1_break_stops) == end;
+bool tavi__http1_is_token(struct tavi_slice padded) {
+  size_t i = run(padded.ptr, padded.len, tavi__http1_word_stops);
+  while (i < padded.len && tavi__http1_is(padded.ptr[i], TAVI__HTTP1_TOKEN)) i++;
+  return i == padded.len && padded.len > 0;
+}
+
+bool tavi__http1_is_value(struct tavi_slice padded) {
+  return run(padded.ptr, padded.len, tavi__http1_break_stops) == padded.len;
 }
