@@ -54,7 +54,7 @@ static bool next_slot(struct tavi__wheel *w, int *ret_level, unsigned *ret_slot,
   return false;
 }
 
-void tavi__wheel_advance(struct tavi__wheel *w, uint64_t now_ms) {
+void tavi__wheel_advance_far(struct tavi__wheel *w, uint64_t now_ms) {
   int level;
   unsigned slot;
   uint64_t ms;

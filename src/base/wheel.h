@@ -41,7 +41,14 @@ void tavi__wheel_remove(struct tavi__wheel_entry *e);
 static inline bool tavi__wheel_has(const struct tavi__wheel_entry *e) { return e->node.next != NULL; }
 
 /* Move the time forward; what is due by then goes to the end of `due`. A time in the past is ignored. */
-void tavi__wheel_advance(struct tavi__wheel *w, uint64_t now_ms);
+void tavi__wheel_advance_far(struct tavi__wheel *w, uint64_t now_ms);
+
+static inline void tavi__wheel_advance(struct tavi__wheel *w, uint64_t now_ms) {
+  if (w->next_ms <= now_ms)
+    tavi__wheel_advance_far(w, now_ms);
+  else if (w->now_ms < now_ms)
+    w->now_ms = now_ms;
+}
 
 /* The earliest time at which advancing could do something: now_ms when something is due, UINT64_MAX when the wheel is
  * known to be empty. A lower bound of the first entry's time: entries that are further away than their block are

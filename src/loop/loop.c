@@ -38,17 +38,16 @@ uint64_t tavi__manager_now(struct tavi_manager *m) {
 
 static bool has_work(const struct tavi_manager *m) { return m->work != NULL || m->has_mail; }
 
-/* The first time at which something becomes due, in ns; UINT64_MAX: never. */
-static uint64_t next_due_ns(struct tavi_manager *m) {
+/* The first time at which something becomes due, as far as the wheels know. */
+static uint64_t next_due_ms(const struct tavi_manager *m) {
   uint64_t timer = tavi__wheel_next_ms(&m->timers), deadline = tavi__wheel_next_ms(&m->deadlines);
-  uint64_t ms = timer < deadline ? timer : deadline;
-  return ms > UINT64_MAX / 1000000 ? UINT64_MAX : ms * 1000000;
+  return timer < deadline ? timer : deadline;
 }
 
-/* Rounded up, so that it is not too early afterwards; -1: no limit. */
-static int ms_until(uint64_t now_ns, uint64_t then_ns) {
-  if (then_ns == UINT64_MAX) return -1;
-  uint64_t ms = then_ns > now_ns ? (then_ns - now_ns + 999999) / 1000000 : 0;
+/* For the system: -1 is no limit. now_ms was rounded down, so the wait never ends before `then`. */
+static int ms_until(uint64_t now_ms, uint64_t then_ms) {
+  if (then_ms == UINT64_MAX) return -1;
+  uint64_t ms = then_ms > now_ms ? then_ms - now_ms : 0;
   return ms < INT_MAX ? (int) ms : INT_MAX;
 }
 
@@ -66,19 +65,22 @@ static int sleep_until(struct tavi_manager *m, int timeout_ms) {
  * The wheel knows the next due time only roughly when it is far away, so a wait that ends without anything is
  * continued unless it was a signal that ended it (which the caller wants to know of). */
 static int wait_ready(struct tavi_manager *m, int timeout_ms) {
-  uint64_t now_ns = tavi__clock_ns(), end_ns = UINT64_MAX, then_ns;
+  uint64_t now_ms = tavi_millis(), end_ms = timeout_ms < 0 ? UINT64_MAX : now_ms + (uint64_t) timeout_ms, then_ms;
   int n;
-  if (timeout_ms >= 0) end_ns = now_ns + (uint64_t) timeout_ms * 1000000;
   do {
-    then_ns = has_work(m) ? now_ns : next_due_ns(m);
-    if (then_ns > end_ns) then_ns = end_ns;
-    int ms = ms_until(now_ns, then_ns);
-    n = ms == 0 ? m->poller_ops->wait(m->poller, 0, m->ready, TAVI__READY_MAX) : sleep_until(m, ms);
-    now_ns = tavi__clock_ns();
-    m->now_ms = now_ns / 1000000;
-    tavi__wheel_advance(&m->timers, m->now_ms);
-    tavi__wheel_advance(&m->deadlines, m->now_ms);
-  } while (n == 0 && !has_work(m) && then_ns <= now_ns && now_ns < end_ns && next_due_ns(m) > now_ns);
+    then_ms = has_work(m) ? now_ms : next_due_ms(m);
+    if (then_ms > end_ms) then_ms = end_ms;
+    int ms = ms_until(now_ms, then_ms);
+    if (ms == 0) {
+      n = m->poller_ops->wait(m->poller, 0, m->ready, TAVI__READY_MAX);
+    } else {
+      n = sleep_until(m, ms);
+      now_ms = tavi_millis();
+    }
+    m->now_ms = now_ms;
+    tavi__wheel_advance(&m->timers, now_ms);
+    tavi__wheel_advance(&m->deadlines, now_ms);
+  } while (n == 0 && then_ms <= now_ms && now_ms < end_ms && !has_work(m) && next_due_ms(m) > now_ms);
   return n;
 }
 
@@ -150,14 +152,12 @@ static void serve_deadlines(struct tavi_manager *m) {
 /* ==== the end of the turn ==== */
 
 static void flush(struct tavi_manager *m) {
-  bool any = true;
-  for (int round = 0; any && round < TAVI__FLUSH_ROUNDS; round++) {
-    any = false;
+  for (int round = 0; m->wants_flush && round < TAVI__FLUSH_ROUNDS; round++) {
+    m->wants_flush = false;
     for (struct tavi__source *s = m->work; s != NULL; s = s->next_work) {
       if (!s->wants_flush || s->is_closing) continue;
-      any = true;
       s->wants_flush = false;
-      if (s->ops->on_flush(s)) s->wants_flush = true;
+      if (s->ops->on_flush(s)) s->wants_flush = m->wants_flush = true;
     }
   }
 }
@@ -211,14 +211,11 @@ static void settle(struct tavi_manager *m) {
 
 /* A foreign loop sleeps on our descriptor: make it readable when the next turn is due. */
 static void set_alarm(struct tavi_manager *m) {
-  if (m->alarm.fd < 0) return;
-
   if (has_work(m)) {
     tavi__manager_kick(m);
     return;
   }
-  uint64_t ns = next_due_ns(m), ms = ns == UINT64_MAX ? 0 : ns / 1000000;
-  if (ms == 0 && ns != UINT64_MAX) ms = 1;
+  uint64_t due_ms = next_due_ms(m), ms = due_ms == UINT64_MAX ? 0 : due_ms == 0 ? 1 : due_ms;
   if (ms == m->alarm_ms && ms != 0) return;
   tavi__alarm_set(m->alarm.fd, ms);
   m->alarm_ms = ms;
@@ -236,7 +233,7 @@ int tavi__manager_finish_all(struct tavi_manager *m) {
   tavi__timers_cancel_all(m);
   m->is_closing_all = false;
   m->is_in_turn = false;
-  set_alarm(m);
+  if (m->alarm.fd >= 0) set_alarm(m);
   return 0;
 }
 
@@ -258,6 +255,6 @@ int tavi_manager_poll(struct tavi_manager *m, int timeout_ms) {
   flush(m);
   settle(m);
   m->is_in_turn = false;
-  set_alarm(m);
+  if (m->alarm.fd >= 0) set_alarm(m);
   return ready < 0 ? ready : m->callbacks;
 }

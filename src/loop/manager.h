@@ -29,6 +29,7 @@ struct tavi_manager {
   bool is_in_turn;
   bool is_waiting;              /* between the wait hooks: other threads may be at work under the host's lock */
   bool is_broken;               /* tavi_manager_break() */
+  bool wants_flush;             /* a source in `work` does */
   bool is_closing_all;          /* nothing new may be opened */
   int callbacks;                /* what tavi_manager_poll() returns */
   struct tavi__source *work, **work_end; /* sources with is_queued, in order */

@@ -44,7 +44,7 @@ void tavi__source_close(struct tavi__source *s) {
 void tavi__source_flush(struct tavi__source *s) {
   if (s->wants_flush) return;
 
-  s->wants_flush = true;
+  s->wants_flush = s->manager->wants_flush = true;
   tavi__source_queue(s);
 }
 
