@@ -30,13 +30,20 @@ static char *put(char *to, const char *bytes, size_t len) {
 
 #define PUT(to, literal) put((to), (literal), sizeof(literal) - 1)
 
-/* Digits in the given base (10 or 16), lower case. */
-static inline char *put_number(char *to, uint64_t n, unsigned base) {
-  char digits[20];
-  size_t len = 0;
-  do digits[len++] = "0123456789abcdef"[n % base];
-  while ((n /= base) != 0);
-  while (len > 0) *to++ = digits[--len];
+static char *put_decimal(char *to, uint64_t n) {
+  char digits[20], *p = digits + sizeof(digits);
+  if (n < 10) {
+    *to = (char) ('0' + n);
+    return to + 1;
+  }
+  for (; n >= 10; n /= 10) *--p = (char) ('0' + n % 10);
+  *--p = (char) ('0' + n);
+  return put(to, p, (size_t) (digits + sizeof(digits) - p));
+}
+
+static char *put_hex(char *to, uint64_t n) {
+  int shift = n == 0 ? 0 : (63 - __builtin_clzll(n)) & ~3;
+  for (; shift >= 0; shift -= 4) *to++ = "0123456789abcdef"[n >> shift & 15];
   return to;
 }
 
@@ -102,7 +109,7 @@ static char *put_framing(char *to, const struct framing *f) {
   if (f->is_chunked) to = PUT(to, "Transfer-Encoding: chunked\r\n");
   if (f->has_length) {
     to = PUT(to, "Content-Length: ");
-    to = put_number(to, f->length, 10);
+    to = put_decimal(to, f->length);
     to = PUT(to, "\r\n");
   }
   return PUT(to, "\r\n");
@@ -148,7 +155,7 @@ static int queue_chunk(struct tavi_conn *c, const char *data, size_t len) {
   bool in_one = len <= TAVI__SENDQ_ROOM_MAX - EXTRA;
   char *start = room(c, in_one ? len + EXTRA : EXTRA);
   if (start == NULL) return TAVI_E_NOMEM;
-  char *end = put_number(start, len, 16);
+  char *end = put_hex(start, len);
   end = PUT(end, "\r\n");
   if (in_one) {
     if (len > 0) end = put(end, data, len);
@@ -203,47 +210,82 @@ static struct framing frame(struct tavi_conn *c, int status, const struct asked 
   return f;
 }
 
+/* The head of an answer at `to`; its end, or NULL when a header must not be sent. *ret_is_chunked: the caller's own
+ * "Transfer-Encoding: chunked" made it a stream. */
+static char *put_head(char *to, struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
+                      uint64_t length, bool *ret_is_chunked) {
+  struct asked asked = {0};
+  to = put_headers(put_start(to, status), headers, count, &asked);
+  if (to == NULL) return NULL;
+  struct framing f = frame(c, status, &asked, asked.chunked ? TAVI_HTTP_STREAM : length);
+  *ret_is_chunked = asked.chunked;
+  return put_framing(to, &f);
+}
+
+static int may_begin(const struct tavi_conn *c, int status) {
+  if (status < 100 || status > 999) return TAVI_E_ARG;
+  if (c->src.is_closing || c->is_draining) return TAVI_E_CLOSED;
+  return tavi__http_of(c)->answer == TAVI__ANSWER_NONE ? 0 : TAVI_E_STATE;
+}
+
+/* Everything that the queue is going to get is there: is that all? */
+static void after_begin(struct tavi_conn *c) {
+  const struct tavi__http *h = tavi__http_of(c);
+  if (h->answer == TAVI__ANSWER_LENGTH && h->u.out_left == 0) tavi__http_answered(c);
+}
+
+/* An answer that does not fit into a block. */
+static int begin_big(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
+                     uint64_t length, const struct tavi_slice *body) {
+  struct tavi__http *h = tavi__http_of(c);
+  bool is_chunked = false;
+  char *head = malloc(head_room(headers, count));
+  if (head == NULL) return TAVI_E_NOMEM;
+
+  char *end = put_head(head, c, status, headers, count, length, &is_chunked);
+  int err = end == NULL ? TAVI_E_ARG : tavi__conn_queue(c, head, (size_t) (end - head));
+  free(head);
+  if (err < 0) return err;
+  if (body == NULL || body->len == 0) {
+    after_begin(c);
+    return 0;
+  }
+  if (is_chunked) return tavi_http_chunk(c, body->ptr, body->len);
+  if (h->u.out_left > 0) {
+    h->u.out_left = 0;
+    err = tavi__conn_queue(c, body->ptr, body->len);
+  }
+  if (err == 0) after_begin(c);
+  return err;
+}
+
 /* The head of an answer to the current request, and, when there is one, its whole body. length: of the body in bytes, or
  * TAVI_HTTP_STREAM; a caller's "Transfer-Encoding: chunked" makes it that, too. */
 static int begin(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
                  uint64_t length, const struct tavi_slice *body) {
   struct tavi__http *h = tavi__http_of(c);
-  struct asked asked = {0};
-  if (status < 100 || status > 999) return TAVI_E_ARG;
-  if (c->src.is_closing || c->is_draining) return TAVI_E_CLOSED;
-  if (h->answer != TAVI__ANSWER_NONE) return TAVI_E_STATE;
-
   size_t need = head_room(headers, count), body_len = body == NULL ? 0 : body->len;
-  int err = tavi__conn_may_queue(c, need + body_len);
+  int err = may_begin(c, status);
+  if (err == 0) err = tavi__conn_may_queue(c, need + body_len);
   if (err < 0) return err;
-  bool is_small = need + body_len <= TAVI__SENDQ_ROOM_MAX;
-  char *start = is_small ? room(c, need + body_len) : malloc(need), *end;
+  if (need + body_len > TAVI__SENDQ_ROOM_MAX) return begin_big(c, status, headers, count, length, body);
+
+  bool is_chunked = false;
+  char *start = room(c, need + body_len);
   if (start == NULL) return TAVI_E_NOMEM;
-  end = put_headers(put_start(start, status), headers, count, &asked);
+  char *end = put_head(start, c, status, headers, count, length, &is_chunked);
   if (end == NULL) {
-    if (is_small)
-      commit(c, 0); /* the flush gives the room back */
-    else
-      free(start);
+    commit(c, 0); /* the flush gives the room back */
     return TAVI_E_ARG;
   }
-  bool is_piece = asked.chunked && body_len > 0; /* the body is the first chunk of a stream */
-  struct framing f = frame(c, status, &asked, asked.chunked ? TAVI_HTTP_STREAM : length);
-  end = put_framing(end, &f);
-  if (h->u.out_left == 0 || is_piece) body_len = 0;
-  if (is_small) {
-    if (body_len > 0) end = put(end, body->ptr, body_len);
-    commit(c, (size_t) (end - start));
-  } else {
-    err = tavi__conn_queue(c, start, (size_t) (end - start));
-    free(start);
-    if (err == 0 && body_len > 0) err = tavi__conn_queue(c, body->ptr, body_len);
-    if (err < 0) return err;
+  if (body_len > 0 && h->u.out_left > 0 && !is_chunked) {
+    end = put(end, body->ptr, body_len);
+    h->u.out_left = 0;
   }
-
-  h->u.out_left -= body_len;
-  if (h->answer == TAVI__ANSWER_LENGTH && h->u.out_left == 0) tavi__http_answered(c);
-  return is_piece ? tavi_http_chunk(c, body->ptr, body->len) : 0;
+  commit(c, (size_t) (end - start));
+  if (is_chunked && body_len > 0) return tavi_http_chunk(c, body->ptr, body_len);
+  after_begin(c);
+  return 0;
 }
 
 /* A response on a connection that is no HTTP server's: written as it is. */
@@ -298,7 +340,7 @@ int tavi_http_chunk(struct tavi_conn *c, const void *data, size_t len) {
   if (len == 0) return tavi_http_end(c, NULL, 0);
   if (!tavi__is_http_server(c)) {
     char size[20];
-    err = tavi_conn_send(c, size, (size_t) (PUT(put_number(size, len, 16), "\r\n") - size));
+    err = tavi_conn_send(c, size, (size_t) (PUT(put_hex(size, len), "\r\n") - size));
     if (err == 0) err = tavi_conn_send(c, data, len);
     return err < 0 ? err : tavi_conn_send(c, "\r\n", 2);
   }

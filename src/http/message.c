@@ -90,7 +90,7 @@ static int add_trailers(struct tavi_conn *c, struct tavi_slice raw, struct tavi_
 
 /* ==== telling the user ==== */
 
-static int parse(struct tavi_conn *c, struct tavi__input in, size_t *consumed, struct tavi_http_msg *msg) {
+static inline int parse(struct tavi_conn *c, struct tavi__input in, size_t *consumed, struct tavi_http_msg *msg) {
   return c->is_client ? tavi__http_client_parse(c, in, consumed, msg) : tavi__http_server_parse(c, in, consumed, msg);
 }
 
@@ -277,42 +277,10 @@ static int step_drop(struct tavi_conn *c) {
 
 /* ==== the beginning of a message ==== */
 
-/* A head was found: `head_len` bytes of input. Tell it, and see what is to become of the body. */
-static int begin(struct tavi_conn *c, struct tavi_http_msg *msg, size_t head_len) {
+/* What on_headers has made of a message: `end` bytes of it are there. 0: it is wanted whole, and it is complete. */
+static int after_headers(struct tavi_conn *c, const struct tavi_http_msg *msg, size_t head_len, size_t end,
+                         const struct tavi_slice *trailers) {
   struct tavi__http *h = tavi__http_of(c);
-  size_t rest = tavi__conn_input(c).len - head_len, end = head_len;
-  struct tavi_slice trailers = {NULL, 0};
-  const char *body = tavi__conn_input(c).ptr + head_len;
-  h->framing = (uint8_t) msg->framing;
-  h->is_body_done = true;
-  h->body_left = 0;
-  switch (msg->framing) {
-    case TAVI_HTTP_NO_BODY: break;
-    case TAVI_HTTP_LENGTH:
-      h->body_left = msg->content_length;
-      h->is_body_done = rest >= msg->content_length;
-      msg->body = (struct tavi_slice){body, h->is_body_done ? (size_t) msg->content_length : rest};
-      end = head_len + msg->body.len;
-      break;
-    case TAVI_HTTP_CHUNKED: {
-      if (tavi__http_more(h) == NULL) return -500;
-      int r = decode(c, head_len, &end, &trailers);
-      if (r < 0) return r;
-      h->is_body_done = r == 1;
-      msg->body = (struct tavi_slice){body, h->more->decoded};
-      break;
-    }
-    case TAVI_HTTP_UNTIL_CLOSE:
-      h->is_body_done = false;
-      msg->body = (struct tavi_slice){body, rest};
-      break;
-  }
-
-  if (c->is_client)
-    tavi__http_client_head(c, msg);
-  else
-    tavi__http_server_head(c, msg);
-  if (!c->src.is_closing) tell_headers(c, msg);
   if (c->src.is_closing) return 1;
   if (c->is_client && msg->status < 200 && msg->status != 101) { /* interim: the real one follows */
     tavi__conn_input_drop(c, head_len);
@@ -322,14 +290,49 @@ static int begin(struct tavi_conn *c, struct tavi_http_msg *msg, size_t head_len
   bool is_answered = !c->is_client && h->answer != TAVI__ANSWER_NONE;
   if (h->wants_stream) {
     if (!is_answered && !h->is_body_done && !c->is_client) tavi__http_server_want_body(c);
-    return begin_stream(c, head_len, end, &trailers);
+    return begin_stream(c, head_len, end, trailers);
   }
-  if (is_answered && h->is_body_done) return complete(c, end);
-  if (is_answered) {
-    tavi__conn_input_drop(c, head_len);
-    h->phase = TAVI__HTTP_DROP;
-    return 1;
+  if (!is_answered) return 0;
+  if (h->is_body_done) return complete(c, end);
+  tavi__conn_input_drop(c, head_len);
+  h->phase = TAVI__HTTP_DROP;
+  return 1;
+}
+
+static void note_head(struct tavi_conn *c, const struct tavi_http_msg *msg) {
+  if (c->is_client)
+    tavi__http_client_head(c, msg);
+  else
+    tavi__http_server_head(c, msg);
+}
+
+/* A head with a body behind it: see how much of that is there, tell the head, and what is to become of the rest. */
+static int begin_with_body(struct tavi_conn *c, struct tavi_http_msg *msg, size_t head_len) {
+  struct tavi__http *h = tavi__http_of(c);
+  struct tavi__input in = tavi__conn_input(c);
+  size_t rest = in.len - head_len, end = in.len;
+  struct tavi_slice trailers = {NULL, 0};
+  int r = 0;
+  msg->body = (struct tavi_slice){in.ptr + head_len, rest};
+  h->is_body_done = false;
+  h->body_left = 0;
+  if (msg->framing == TAVI_HTTP_LENGTH) {
+    h->body_left = msg->content_length;
+    h->is_body_done = rest >= msg->content_length;
+    if (h->is_body_done) msg->body.len = (size_t) msg->content_length;
+    end = head_len + msg->body.len;
+  } else if (msg->framing == TAVI_HTTP_CHUNKED) {
+    if (tavi__http_more(h) == NULL) return -500;
+    r = decode(c, head_len, &end, &trailers);
+    if (r < 0) return r;
+    h->is_body_done = r == 1;
+    msg->body.len = h->more->decoded;
   }
+
+  note_head(c, msg);
+  if (!c->src.is_closing) tell_headers(c, msg);
+  r = after_headers(c, msg, head_len, end, &trailers);
+  if (r != 0) return r;
   if (h->body_left > tavi__http_conf_of(c)->body_bytes_max) return -413;
   if (!h->is_body_done) {
     h->phase = TAVI__HTTP_BODY;
@@ -337,11 +340,28 @@ static int begin(struct tavi_conn *c, struct tavi_http_msg *msg, size_t head_len
     if (!c->is_client) tavi__http_server_want_body(c);
     return 0;
   }
-  if (h->framing == TAVI_HTTP_CHUNKED) {
-    int r = add_trailers(c, trailers, msg);
+  if (msg->framing == TAVI_HTTP_CHUNKED) {
+    r = add_trailers(c, trailers, msg);
     if (r < 0) return r;
   }
   return deliver(c, msg, end);
+}
+
+/* A head was found: `head_len` bytes of input. */
+static inline int begin(struct tavi_conn *c, struct tavi_http_msg *msg, size_t head_len) {
+  struct tavi__http *h = tavi__http_of(c);
+  h->framing = (uint8_t) msg->framing;
+  if (msg->framing != TAVI_HTTP_NO_BODY) return begin_with_body(c, msg, head_len);
+
+  h->is_body_done = true;
+  note_head(c, msg);
+  if (c->src.is_closing) return 1;
+  if (tavi__http_conf_of(c)->handlers->on_headers != NULL) {
+    tell_headers(c, msg);
+    int r = after_headers(c, msg, head_len, head_len, NULL);
+    if (r != 0) return r;
+  }
+  return deliver(c, msg, head_len);
 }
 
 static int step_head(struct tavi_conn *c) {
@@ -413,43 +433,45 @@ static int step(struct tavi_conn *c) {
   return 0;
 }
 
-static bool may_go_on(const struct tavi_conn *c) {
+static inline bool may_go_on(const struct tavi_conn *c) {
   return !(c->src.is_closing || c->is_draining || c->is_paused || c->is_full || c->src.manager->is_broken);
 }
 
-/* Nothing more can be done with this input: see what to wait for. */
+/* Between requests: the next one has some time to come. */
+static inline void idle(struct tavi_conn *c) {
+  uint32_t limit_ms = tavi__http_conf_of(c)->keepalive_timeout_ms;
+  if (!c->is_client) tavi__conn_read_deadline(c, limit_ms != 0 ? c->src.manager->now_ms + limit_ms : 0);
+}
+
+/* In the middle of something, and nothing more can be done with this input: see what to wait for. */
 static void rest(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
-  const struct tavi__http_conf *conf = tavi__http_conf_of(c);
-  uint64_t now = c->src.manager->now_ms;
+  uint32_t limit_ms = tavi__http_conf_of(c)->body_timeout_ms;
   bool has_input = tavi__conn_input(c).len > 0;
   if (c->src.manager->is_broken && has_input) tavi__source_again(&c->src);
-  if (c->is_client) return;
+  if (c->is_client || h->phase == TAVI__HTTP_HEAD) return;
 
-  switch ((enum tavi__http_phase) h->phase) {
-    case TAVI__HTTP_HEAD:
-      if (!has_input) tavi__conn_read_deadline(c, conf->keepalive_timeout_ms ? now + conf->keepalive_timeout_ms : 0);
-      break;
-    case TAVI__HTTP_BODY:
-    case TAVI__HTTP_STREAM:
-    case TAVI__HTTP_DROP:
-      tavi__conn_read_deadline(c, conf->body_timeout_ms ? now + conf->body_timeout_ms : 0);
-      break;
-    case TAVI__HTTP_WAIT:
-      c->read_deadline_ms = 0;
-      if (has_input && !c->is_held) { /* the next request must wait, and its sender with it */
-        c->is_held = true;
-        tavi__conn_watch(c);
-      }
-      break;
+  if (h->phase != TAVI__HTTP_WAIT) {
+    tavi__conn_read_deadline(c, limit_ms != 0 ? c->src.manager->now_ms + limit_ms : 0);
+    return;
+  }
+  c->read_deadline_ms = 0;
+  if (has_input && !c->is_held) { /* the next request must wait, and its sender with it */
+    c->is_held = true;
+    tavi__conn_watch(c);
   }
 }
 
 void tavi__http_on_input(struct tavi_conn *c) {
+  struct tavi__http *h = tavi__http_of(c);
   int r = 1;
   while (r > 0 && may_go_on(c)) {
     r = step(c);
     if (c->src.is_closing || !c->proto->is_http) return;
+    if (h->phase == TAVI__HTTP_HEAD && tavi__conn_input(c).len == 0) {
+      idle(c);
+      return;
+    }
   }
   if (r < 0 && c->is_client)
     tavi__http_client_bad(c, -r);

@@ -84,8 +84,6 @@ bool tavi__mailbox_take(struct tavi__mailbox *b) {
   if (b->batch != NULL) return true;
 
   pthread_mutex_lock(&b->lock);
-  b->bytes -= b->batch_bytes;
-  b->batch_bytes = 0;
   b->batch = b->first;
   b->first = b->last = NULL;
   pthread_mutex_unlock(&b->lock);
@@ -93,16 +91,16 @@ bool tavi__mailbox_take(struct tavi__mailbox *b) {
   return b->batch != NULL;
 }
 
-/* The loop is through with a block: keep one of the usual size, free the rest. */
+/* The loop is through with a block: its bytes are delivered (at once, since a producer that is refused wakes nobody).
+ * Keep one block of the usual size, free the rest. */
 static void recycle(struct tavi__mailbox *b, struct tavi__mail_block *block) {
-  if (block->cap == TAVI__MAIL_BLOCK_BYTES - sizeof(*block)) {
-    pthread_mutex_lock(&b->lock);
-    if (b->spare == NULL) {
-      b->spare = block;
-      block = NULL;
-    }
-    pthread_mutex_unlock(&b->lock);
+  pthread_mutex_lock(&b->lock);
+  b->bytes -= block->len;
+  if (b->spare == NULL && block->cap == TAVI__MAIL_BLOCK_BYTES - sizeof(*block)) {
+    b->spare = block;
+    block = NULL;
   }
+  pthread_mutex_unlock(&b->lock);
   free(block);
 }
 
@@ -116,9 +114,7 @@ bool tavi__mailbox_next(struct tavi__mailbox *b, uint64_t *ret_id, struct tavi_s
   if (b->batch == NULL) return false;
 
   const struct record *r = (const struct record *) (const void *) (b->batch->records + b->batch_at);
-  size_t bytes = record_bytes(r->len);
-  b->batch_at += bytes;
-  b->batch_bytes += bytes;
+  b->batch_at += record_bytes(r->len);
   *ret_id = r->id;
   *ret_data = (struct tavi_slice){r->data, r->len};
   return true;

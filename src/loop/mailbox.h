@@ -21,14 +21,13 @@ struct tavi__mailbox {
   pthread_mutex_t lock;
   struct tavi__mail_block *first, *last; /* under lock */
   struct tavi__mail_block *spare;        /* under lock: one empty block is kept */
-  size_t bytes;                          /* under lock: put and not yet delivered */
+  size_t bytes;                          /* under lock: put and not yet delivered, in whole blocks */
   size_t bytes_max;
   atomic_bool is_raised;                 /* the wake descriptor is, or is about to be, readable */
 
   /* the loop's alone: the batch that is being delivered */
   struct tavi__mail_block *batch;
   size_t batch_at;                       /* offset in its first block */
-  size_t batch_bytes;                    /* delivered, to be subtracted from bytes with the next lock */
 };
 
 int tavi__mailbox_init(struct tavi__mailbox *b, size_t bytes_max);

@@ -62,10 +62,8 @@ void tavi__source_want(struct tavi__source *s, unsigned events) {
   if (events != s->io.has) tavi__source_queue(s);
 }
 
-void tavi__source_deadline(struct tavi__source *s, uint64_t at_ms) {
+void tavi__source_deadline_earlier(struct tavi__source *s, uint64_t at_ms) {
   struct tavi_manager *m = s->manager;
-  if (at_ms == 0 || (tavi__wheel_has(&s->deadline) && s->deadline.at_ms <= at_ms)) return;
-
   if (tavi__wheel_has(&s->deadline)) tavi__wheel_remove(&s->deadline);
   if (tavi__manager_is_watched(m) && at_ms < tavi__wheel_next_ms(&m->deadlines)) tavi__manager_kick(m);
   tavi__wheel_add(&m->deadlines, &s->deadline, at_ms);

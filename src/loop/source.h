@@ -61,8 +61,13 @@ void tavi__source_again(struct tavi__source *s);
 /* Say what to wait for (TAVI__IN | TAVI__OUT); takes effect at the end of the turn. */
 void tavi__source_want(struct tavi__source *s, unsigned events);
 
+void tavi__source_deadline_earlier(struct tavi__source *s, uint64_t at_ms); /* the rest of the following */
+
 /* Call on_deadline at that time, in ms of tavi_millis(), or a little earlier when one was set before (cheap: a later
  * deadline than the one in the wheel is not moved there). 0: leave what is set; on_deadline sorts it out. */
-void tavi__source_deadline(struct tavi__source *s, uint64_t at_ms);
+static inline void tavi__source_deadline(struct tavi__source *s, uint64_t at_ms) {
+  if (at_ms != 0 && (!tavi__wheel_has(&s->deadline) || s->deadline.at_ms > at_ms))
+    tavi__source_deadline_earlier(s, at_ms);
+}
 
 #endif

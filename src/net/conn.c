@@ -142,16 +142,6 @@ void tavi__conn_watch(struct tavi_conn *c) {
   tavi__source_want(&c->src, events);
 }
 
-void tavi__conn_read_deadline(struct tavi_conn *c, uint64_t at_ms) {
-  c->read_deadline_ms = at_ms;
-  tavi__source_deadline(&c->src, at_ms);
-}
-
-void tavi__conn_write_deadline(struct tavi_conn *c, uint64_t at_ms) {
-  c->write_deadline_ms = at_ms;
-  tavi__source_deadline(&c->src, at_ms);
-}
-
 void tavi__conn_on_deadline(struct tavi__source *s) {
   struct tavi_conn *c = tavi__conn_of(s);
   uint64_t now = s->manager->now_ms;
@@ -188,24 +178,6 @@ void tavi_conn_resume(struct tavi_conn *c) {
 }
 
 /* ==== received bytes ==== */
-
-struct tavi__input tavi__conn_input(const struct tavi_conn *c) {
-  const struct tavi_manager *m = c->src.manager;
-  if (m->rx_owner == &c->src) return (struct tavi__input){m->rx_ptr, m->rx_len};
-  if (c->in != NULL) return (struct tavi__input){c->in->bytes + c->in->start, c->in->len};
-  return (struct tavi__input){NULL, 0};
-}
-
-void tavi__conn_input_drop(struct tavi_conn *c, size_t n) {
-  struct tavi_manager *m = c->src.manager;
-  if (n == 0) return;
-  if (m->rx_owner == &c->src) {
-    m->rx_ptr += n;
-    m->rx_len -= n;
-  } else {
-    tavi__recvbuf_consume(&c->in, m, n);
-  }
-}
 
 void tavi__conn_input_cut(struct tavi_conn *c, size_t at, size_t n) {
   struct tavi_manager *m = c->src.manager;
@@ -322,8 +294,8 @@ unsigned tavi_conn_flags(const struct tavi_conn *c) {
   return (c->is_client ? TAVI_CONN_CLIENT : 0u) | (c->is_udp ? TAVI_CONN_UDP : 0u) |
          (c->peer.family == 1 ? TAVI_CONN_UNIX : 0u) | (c->is_resolving ? TAVI_CONN_RESOLVING : 0u) |
          (c->is_connecting ? TAVI_CONN_CONNECTING : 0u) | (c->is_draining ? TAVI_CONN_DRAINING : 0u) |
-         (c->src.is_closing ? TAVI_CONN_CLOSING : 0u) | (is_now && c->is_readable ? TAVI_CONN_READABLE : 0u) |
-         (is_now && c->is_writable ? TAVI_CONN_WRITABLE : 0u) | (c->is_full ? TAVI_CONN_FULL : 0u) |
+         (c->src.is_closing ? TAVI_CONN_CLOSING : 0u) | (is_now && c->ready_events & TAVI__IN ? TAVI_CONN_READABLE : 0u) |
+         (is_now && c->ready_events & TAVI__OUT ? TAVI_CONN_WRITABLE : 0u) | (c->is_full ? TAVI_CONN_FULL : 0u) |
          (c->is_paused ? TAVI_CONN_PAUSED : 0u) | (c->proto->is_http ? TAVI_CONN_HTTP : 0u);
 }
 

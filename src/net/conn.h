@@ -66,7 +66,8 @@ struct tavi_conn {
   uint64_t read_deadline_ms;     /* set by the protocol or by the idle time-out; 0: none */
   uint64_t write_deadline_ms;    /* while the peer takes nothing; 0: none */
   struct tavi__peer peer;
-  uint32_t ready_turn;           /* the turn for which is_readable and is_writable are true */
+  uint32_t ready_turn;           /* the turn in which ready_events were told */
+  uint8_t ready_events;
   bool is_client : 1;
   bool is_udp : 1;
   bool is_v6 : 1;                /* UDP: the socket's family */
@@ -83,8 +84,6 @@ struct tavi_conn {
   bool is_hung : 1;              /* the peer is gone, but the user who paused may still want what it sent */
   bool has_consumed : 1;
   bool at_eof : 1;
-  bool is_readable : 1;
-  bool is_writable : 1;
   union {
     uint64_t align;
     uint32_t lingered;           /* bytes dropped while lingering; the protocol is over by then */
@@ -113,8 +112,15 @@ void tavi__conn_drain(struct tavi_conn *c, bool linger);
 void tavi__conn_watch(struct tavi_conn *c);
 
 /* at_ms 0: no deadline. */
-void tavi__conn_read_deadline(struct tavi_conn *c, uint64_t at_ms);
-void tavi__conn_write_deadline(struct tavi_conn *c, uint64_t at_ms);
+static inline void tavi__conn_read_deadline(struct tavi_conn *c, uint64_t at_ms) {
+  c->read_deadline_ms = at_ms;
+  tavi__source_deadline(&c->src, at_ms);
+}
+
+static inline void tavi__conn_write_deadline(struct tavi_conn *c, uint64_t at_ms) {
+  c->write_deadline_ms = at_ms;
+  tavi__source_deadline(&c->src, at_ms);
+}
 
 /* ==== received bytes ==== */
 
@@ -123,10 +129,23 @@ struct tavi__input {
   char *ptr;
   size_t len;
 };
-struct tavi__input tavi__conn_input(const struct tavi_conn *c);
+static inline struct tavi__input tavi__conn_input(const struct tavi_conn *c) {
+  const struct tavi_manager *m = c->src.manager;
+  if (m->rx_owner == &c->src) return (struct tavi__input){m->rx_ptr, m->rx_len};
+  if (c->in != NULL) return (struct tavi__input){c->in->bytes + c->in->start, c->in->len};
+  return (struct tavi__input){NULL, 0};
+}
 
 /* Drop n bytes from the front, or `n` bytes at `at`. */
-void tavi__conn_input_drop(struct tavi_conn *c, size_t n);
+static inline void tavi__conn_input_drop(struct tavi_conn *c, size_t n) {
+  struct tavi_manager *m = c->src.manager;
+  if (m->rx_owner == &c->src) {
+    m->rx_ptr += n;
+    m->rx_len -= n;
+  } else if (n > 0) {
+    tavi__recvbuf_consume(&c->in, m, n);
+  }
+}
 void tavi__conn_input_cut(struct tavi_conn *c, size_t at, size_t n);
 
 /* ==== queued bytes (the protocol's own output: not followed) ==== */

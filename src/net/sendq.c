@@ -168,10 +168,13 @@ int tavi__sendq_next(const struct tavi__sendq *q, struct iovec *iov, int cap, in
   }
 
   int n = 0;
-  for (; p != NULL && p->kind != FILE_RANGE && n < cap; p = after(q, p), n++) {
+  *ret_len = 0;
+  do {
     iov[n].iov_base = (void *) (uintptr_t) p->ptr;
-    iov[n].iov_len = p->len;
-  }
+    iov[n++].iov_len = p->len;
+    *ret_len += p->len;
+    p = after(q, p);
+  } while (p != NULL && p->kind != FILE_RANGE && n < cap);
   *ret_more = p != NULL;
   return n;
 }

@@ -13,19 +13,16 @@ static void touch(struct tavi_conn *c) {
 /* ==== reading ==== */
 
 /* The loop's buffer is needed for the next one: keep what was not consumed. */
-static void keep_rest(struct tavi_conn *c) {
+static void keep_rest(struct tavi_conn *c, size_t len) {
   struct tavi_manager *m = c->src.manager;
-  if (m->rx_owner != &c->src) return;
-
-  m->rx_owner = NULL;
-  if (m->rx_len == 0 || c->src.is_closing || c->is_lingering) return;
-  int err = tavi__recvbuf_append(&c->in, m, m->rx_ptr, m->rx_len);
+  if (c->src.is_closing || c->is_lingering) return;
+  int err = tavi__recvbuf_append(&c->in, m, m->rx_ptr, len);
   if (err < 0) tavi__conn_fail_with(c, err, "cannot keep what was received");
 }
 
 /* Raw bytes that nobody consumes must not grow without end. (Protocols bound their input themselves.) */
 static void bound_raw(struct tavi_conn *c) {
-  if (c->in == NULL || c->proto->on_input != NULL || c->in->len < c->conf->opts.recv_bytes_max) return;
+  if (c->proto->on_input != NULL || c->in->len < c->conf->opts.recv_bytes_max || c->src.is_closing) return;
 
   if (!c->has_consumed) {
     tavi__conn_fail(c, TAVI_E_LIMIT, "receive buffer is full: recv_bytes_max is reached and nothing consumes");
@@ -90,8 +87,11 @@ static void read_some(struct tavi_conn *c) {
   }
   if (c->proto->on_input != NULL) c->proto->on_input(c);
   if (!c->src.is_closing && c->handlers->on_read != NULL) c->handlers->on_read(c, c->user);
-  keep_rest(c);
-  if (!c->src.is_closing) bound_raw(c);
+  if (m->rx_owner == &c->src) {
+    m->rx_owner = NULL;
+    if (m->rx_len > 0) keep_rest(c, m->rx_len);
+  }
+  if (c->in != NULL) bound_raw(c);
 }
 
 /* ==== writing ==== */
@@ -103,15 +103,10 @@ static ssize_t write_once(struct tavi_conn *c, size_t *ret_asked) {
   uint64_t offset = 0;
   bool more = false;
   int count = tavi__sendq_next(&c->out, iov, TAVI__IOV_MAX, &file_fd, &offset, ret_asked, &more);
-  if (count == 0) {
-    ssize_t n = tavi__sock_send_file(fd, file_fd, offset, *ret_asked);
-    return n == 0 ? TAVI_E_NOT_FOUND : n; /* the file is shorter than what was promised */
-  }
-
-  *ret_asked = 0;
-  for (int i = 0; i < count; i++) *ret_asked += iov[i].iov_len;
-  if (count == 1) return tavi__sock_send(fd, iov[0].iov_base, iov[0].iov_len, more);
-  return tavi__sock_sendv(fd, iov, count, more);
+  if (count == 1) return tavi__sock_send(fd, iov[0].iov_base, *ret_asked, more);
+  if (count > 1) return tavi__sock_sendv(fd, iov, count, more);
+  ssize_t n = tavi__sock_send_file(fd, file_fd, offset, *ret_asked);
+  return n == 0 ? TAVI_E_NOT_FOUND : n; /* the file is shorter than what was promised */
 }
 
 static void after_sent(struct tavi_conn *c, size_t sent) {
@@ -120,11 +115,10 @@ static void after_sent(struct tavi_conn *c, size_t sent) {
     touch(c);
     if (c->handlers->on_write != NULL) c->handlers->on_write(c, sent, c->user);
     if (c->src.is_closing) return;
-    if (c->write_deadline_ms != 0) c->write_deadline_ms = 0; /* progress */
+    c->write_deadline_ms = 0; /* progress */
   }
   if (c->is_blocked && limit_ms != 0 && c->write_deadline_ms == 0)
     tavi__conn_write_deadline(c, c->src.manager->now_ms + limit_ms);
-
   if (c->is_full && c->out.bytes <= c->conf->opts.send_low_water) {
     c->is_full = false;
     if (c->proto->on_drained != NULL) c->proto->on_drained(c);
@@ -152,7 +146,7 @@ static void end_draining(struct tavi_conn *c) {
 static bool on_flush(struct tavi__source *s) {
   struct tavi_conn *c = tavi__conn_of(s);
   size_t sent = 0, asked = 0;
-  if (c->is_connecting || c->is_resolving || s->io.fd < 0) return false;
+  if (s->io.fd < 0 || c->is_connecting) return false;
 
   for (int i = 0; c->out.last != NULL && !c->is_blocked && i < TAVI__WRITES_PER_TURN; i++) {
     ssize_t n = write_once(c, &asked);
@@ -174,9 +168,13 @@ static bool on_flush(struct tavi__source *s) {
   }
   after_sent(c, sent);
   if (s->is_closing) return false;
-  if (c->out.last == NULL && c->is_draining) end_draining(c);
+  if (c->out.last == NULL) {
+    if (c->is_draining) end_draining(c);
+    if (s->io.want != TAVI__IN) tavi__conn_watch(c);
+    return false;
+  }
   tavi__conn_watch(c);
-  return c->out.last != NULL && !c->is_blocked;
+  return !c->is_blocked;
 }
 
 /* ==== the source ==== */
@@ -194,8 +192,7 @@ static void on_hang_up(struct tavi_conn *c) {
 static void on_ready(struct tavi__source *s, unsigned events) {
   struct tavi_conn *c = tavi__conn_of(s);
   c->ready_turn = s->manager->turn;
-  c->is_readable = (events & TAVI__IN) != 0;
-  c->is_writable = (events & TAVI__OUT) != 0;
+  c->ready_events = (uint8_t) events;
   if (c->is_connecting) {
     tavi__connect_ready(c);
     return;

@@ -54,8 +54,7 @@ static void on_ready(struct tavi__source *s, unsigned events) {
     return;
   }
   c->ready_turn = m->turn;
-  c->is_readable = (events & TAVI__IN) != 0;
-  c->is_writable = (events & TAVI__OUT) != 0;
+  c->ready_events = (uint8_t) events;
   for (int i = 0; i < TAVI__DATAGRAMS_PER_TURN && s->io.want & TAVI__IN && !s->is_closing && !m->is_broken; i++) {
     struct tavi__sockaddr from;
     ssize_t n = tavi__sock_recv_from(s->io.fd, m->rx, TAVI__RX_BYTES, &from);

@@ -52,11 +52,14 @@ static inline bool is_plain_authority(struct tavi_slice value, const char *last,
   const char *p = tavi__http1_scan(value.ptr, last, end, tavi__http1_label_stops);
   if (p == value.ptr) return false;
   if (p >= value_end) return true; /* the value is followed by OWS or CR, where the run stops at the latest */
-  if (*p != ':' || value_end - p > 6 || (value_end - p == 6 && memcmp(p + 1, "65535", 5) > 0)) return false;
+  if (*p != ':' || value_end - p > 6) return false;
+  unsigned port = 0;
   while (++p < value_end) {
-    if (!tavi__http1_is_digit(*p)) return false;
+    const unsigned digit = (unsigned)*p - '0';
+    if (digit > 9) return false;
+    port = port * 10 + digit;
   }
-  return true;
+  return port <= 65535;
 }
 
 /* One Host, and a good one. An empty value is allowed: the target has no authority (RFC 9110 7.2). */
