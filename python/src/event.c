@@ -291,7 +291,7 @@ static void on_error(struct tavi_conn *Py_UNUSED(c), int err, const char *text, 
 }
 
 static void closed(struct tavi_py_connection *conn) {
-  conn->flags |= TAVI_PY_REPORTING;
+  conn->flags |= TAVI_PY_CLOSING | TAVI_PY_REPORTING;
   tavi_py_deliver(conn, MG_EV_CLOSE, Py_None);
   tavi_py_connection_detach(conn);
 }

@@ -8,16 +8,14 @@
 #include "http/http.h"
 #include "os/clock.h"
 
-/* What the caller's own headers mean for the ones that are added. */
-struct asked {
-  bool close, chunked, has_date, has_connection;
-};
+/* What the caller's own headers mean for the ones that are added; a sum of: */
+enum asked { ASKED_CLOSE = 1, ASKED_CHUNKED = 2, HAS_DATE = 4, HAS_CONNECTION = 8 };
 
 /* What is added behind them. */
 struct framing {
   bool has_length, is_chunked;
   uint64_t length;
-  const char *date;       /* 29 bytes, or NULL */
+  const char *date;       /* the whole line, TAVI__HTTP_DATE_BYTES, or NULL */
   const char *connection; /* "close", "keep-alive" or NULL */
 };
 
@@ -51,40 +49,34 @@ static bool name_is(const struct tavi_http_header *f, const char *lower_case, si
   return f->name.len == len && tavi__slice_is(f->name, lower_case, len);
 }
 
-/* Is this one of the headers that mean something to us? *ret_skip: it is not sent, because the true one is added. */
-static int note(const struct tavi_http_header *f, struct asked *asked, bool *ret_skip) {
-  switch (f->name.len) {
-    case 4: asked->has_date |= name_is(f, "date", 4); break;
-    case 10:
-      if (!name_is(f, "connection", 10)) break;
-      asked->has_connection = true;
-      asked->close |= tavi__http1_list_has(f->value, "close", 5);
-      break;
-    case 14: *ret_skip = name_is(f, "content-length", 14); break;
-    case 17:
-      *ret_skip = name_is(f, "transfer-encoding", 17);
-      if (!*ret_skip) break;
-      if (!tavi__slice_is(f->value, "chunked", 7)) return TAVI_E_ARG; /* we could not frame any other */
-      asked->chunked = true;
-      break;
-    default: break;
-  }
-  return 0;
+/* A header that may mean something to us, by the length of its name. Returns what it asks for, or TAVI_E_ARG.
+ * *ret_skip: it is not sent, because the true one is added. */
+static int note(const struct tavi_http_header *f, bool *ret_skip) {
+  if (name_is(f, "date", 4)) return HAS_DATE;
+  if (name_is(f, "connection", 10))
+    return tavi__http1_list_has(f->value, "close", 5) ? HAS_CONNECTION | ASKED_CLOSE : HAS_CONNECTION;
+  *ret_skip = name_is(f, "content-length", 14);
+  if (!name_is(f, "transfer-encoding", 17)) return 0;
+  *ret_skip = true;
+  return tavi__slice_is(f->value, "chunked", 7) ? ASKED_CHUNKED : TAVI_E_ARG; /* we could not frame any other */
 }
 
-/* Write headers of the caller; they are checked where they were copied to, TAVI__HTTP1_PAD bytes before the end of the room.
- * Returns the end, or NULL for one that must not be sent. */
-static char *put_headers(char *to, const struct tavi_http_header *headers, size_t count, struct asked *asked) {
-  for (const struct tavi_http_header *f = headers; f < headers + count; f++) {
+/* Write headers of the caller; they are checked where they were copied to, TAVI__HTTP1_PAD bytes before the end of the
+ * room. Returns the end, or NULL for one that must not be sent. */
+static inline char *put_headers(char *to, const struct tavi_http_header *headers, size_t count, int *ret_asked) {
+  int asked = 0;
+  for (const struct tavi_http_header *f = headers, *end = headers + count; f < end; f++) {
+    size_t name_len = f->name.len, value_len = f->value.len;
     bool skip = false;
-    if (f->name.len == 0 || note(f, asked, &skip) < 0) return NULL;
-    char *name = to;
-    char *value = PUT(put(name, f->name.ptr, f->name.len), ": ");
-    if (f->value.len > 0) memcpy(value, f->value.ptr, f->value.len);
-    if (!tavi__http1_is_token((struct tavi_slice){name, f->name.len})) return NULL;
-    if (!tavi__http1_is_value((struct tavi_slice){value, f->value.len})) return NULL;
-    if (!skip) to = PUT(value + f->value.len, "\r\n");
+    if (name_len == 4 || name_len == 10 || name_len == 14 || name_len == 17) asked |= note(f, &skip);
+    if (name_len == 0 || asked < 0) return NULL;
+    char *value = PUT(put(to, f->name.ptr, name_len), ": ");
+    if (value_len > 0) memcpy(value, f->value.ptr, value_len);
+    if (!tavi__http1_is_token((struct tavi_slice){to, name_len})) return NULL;
+    if (!tavi__http1_is_value((struct tavi_slice){value, value_len})) return NULL;
+    if (!skip) to = PUT(value + value_len, "\r\n");
   }
+  *ret_asked = asked;
   return to;
 }
 
@@ -96,11 +88,7 @@ static char *put_start(char *to, int status) {
 }
 
 static char *put_framing(char *to, const struct framing *f) {
-  if (f->date != NULL) {
-    to = PUT(to, "Date: ");
-    to = put(to, f->date, 29);
-    to = PUT(to, "\r\n");
-  }
+  if (f->date != NULL) to = put(to, f->date, TAVI__HTTP_DATE_BYTES);
   if (f->connection != NULL) {
     to = PUT(to, "Connection: ");
     to = put(to, f->connection, strlen(f->connection));
@@ -124,13 +112,18 @@ static size_t head_room(const struct tavi_http_header *headers, size_t count) {
   return sum;
 }
 
-static const char *date(struct tavi__http_conf *conf, uint64_t now_ms) {
-  if (now_ms >= conf->date_until_ms) {
-    int64_t unix_ms = tavi__clock_unix_ms();
-    tavi__http1_date(unix_ms / 1000, conf->date);
-    conf->date_until_ms = now_ms + (uint64_t) (1000 - unix_ms % 1000);
-  }
+static const char *new_date(struct tavi__http_conf *conf, uint64_t now_ms) {
+  int64_t unix_ms = tavi__clock_unix_ms();
+  memcpy(conf->date, "Date: Www, 00 Mmm 0000 00:00:00 GMT\r\nContent-Length: ", sizeof(conf->date));
+  tavi__http1_date(unix_ms / 1000, conf->date + 6);
+  conf->date_until_ms = now_ms + (uint64_t) (1000 - unix_ms % 1000);
   return conf->date;
+}
+
+static inline const char *date(struct tavi_conn *c) {
+  struct tavi__http_conf *conf = tavi__http_conf_of(c);
+  uint64_t now_ms = tavi__manager_now(c->src.manager);
+  return now_ms < conf->date_until_ms ? conf->date : new_date(conf, now_ms);
 }
 
 /* ==== queueing ==== */
@@ -145,6 +138,16 @@ static char *room(struct tavi_conn *c, size_t len) {
 static void commit(struct tavi_conn *c, size_t len) {
   tavi__sendq_commit(&c->out, len);
   tavi__conn_queued(c);
+}
+
+/* The rest of a piece that may be queued: its beginning is in the queue, so it is not asked again whether there is room. */
+static int queue_rest(struct tavi_conn *c, const char *data, size_t len) {
+  int err = tavi__sendq_copy(&c->out, c->src.manager, data, len);
+  if (err < 0)
+    tavi__conn_fail_with(c, err, "cannot queue an answer");
+  else
+    tavi__conn_queued(c);
+  return err;
 }
 
 static int queue_chunk(struct tavi_conn *c, const char *data, size_t len) {
@@ -163,15 +166,14 @@ static int queue_chunk(struct tavi_conn *c, const char *data, size_t len) {
   }
   commit(c, (size_t) (end - start));
   if (in_one) return 0;
-  err = tavi__conn_queue(c, data, len);
-  return err < 0 ? err : tavi__conn_queue(c, "\r\n", 2);
+  err = queue_rest(c, data, len);
+  return err < 0 ? err : queue_rest(c, "\r\n", 2);
 }
 
 /* ==== answers ==== */
 
-void tavi__http_answered(struct tavi_conn *c) {
+static void after_answer(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
-  h->answer = TAVI__ANSWER_DONE;
   if (h->becomes_raw) {
     if (h->inside == TAVI__HTTP_OUTSIDE) tavi__http_become_raw(c);
   } else if (!h->keep_alive) {
@@ -181,8 +183,14 @@ void tavi__http_answered(struct tavi_conn *c) {
   }
 }
 
+void tavi__http_answered(struct tavi_conn *c) {
+  struct tavi__http *h = tavi__http_of(c);
+  h->answer = TAVI__ANSWER_DONE;
+  if (!h->is_plain || h->inside == TAVI__HTTP_OUTSIDE || !h->keep_alive) after_answer(c);
+}
+
 /* True when the rest of the request's body makes it better to close: it may never come, or it is too long to drop. */
-static bool must_close(const struct tavi_conn *c) {
+bool tavi__http_must_close(const struct tavi_conn *c) {
   const struct tavi__http *h = tavi__http_of(c);
   if (h->is_body_done || h->wants_stream) return false;
   size_t arrived = h->inside == TAVI__HTTP_IN_HEADERS ? 0 : tavi__conn_input(c).len;
@@ -190,17 +198,20 @@ static bool must_close(const struct tavi_conn *c) {
 }
 
 /* How the answer to the current request is framed; sets what the connection does afterwards. */
-static struct framing frame(struct tavi_conn *c, int status, const struct asked *asked, uint64_t length) {
+static struct framing frame(struct tavi_conn *c, int status, int asked, uint64_t length) {
   struct tavi__http *h = tavi__http_of(c);
   struct framing f = {.length = length};
   bool is_switch = status == 101 || (h->question == TAVI__HTTP1_CONNECT && status / 100 == 2);
   bool is_bodiless = status < 200 || status == 204 || status == 304 || is_switch;
   bool is_stream = length == TAVI_HTTP_STREAM && !is_bodiless;
+  if (status == 100) h->expects_continue = false; /* told */
   if (status >= 200 || status == 101) {
-    if (asked->close || must_close(c) || (is_stream && h->is_http10)) h->keep_alive = false;
-    if (!asked->has_connection && !is_switch)
-      f.connection = !h->keep_alive ? "close" : h->is_http10 ? "keep-alive" : NULL;
-    if (!asked->has_date) f.date = date(tavi__http_conf_of(c), tavi__manager_now(c->src.manager));
+    if (asked & ASKED_CLOSE || tavi__http_must_close(c) || (is_stream && h->is_http10)) h->keep_alive = false;
+    if (!h->keep_alive && !(asked & ASKED_CLOSE) && !is_switch)
+      f.connection = "close"; /* it is so, whatever else the caller's own Connection says */
+    else if (h->keep_alive && h->is_http10 && !(asked & HAS_CONNECTION))
+      f.connection = "keep-alive";
+    if (!(asked & HAS_DATE)) f.date = date(c);
     h->becomes_raw = is_switch;
     h->u.out_left = is_bodiless || h->question == TAVI__HTTP1_HEAD ? 0 : length;
     h->answer = !is_stream ? TAVI__ANSWER_LENGTH : h->is_http10 ? TAVI__ANSWER_UNTIL_CLOSE : TAVI__ANSWER_CHUNKED;
@@ -210,15 +221,26 @@ static struct framing frame(struct tavi_conn *c, int status, const struct asked 
   return f;
 }
 
-/* The head of an answer at `to`; its end, or NULL when a header must not be sent. *ret_is_chunked: the caller's own
- * "Transfer-Encoding: chunked" made it a stream. */
-static char *put_head(char *to, struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
-                      uint64_t length, bool *ret_is_chunked) {
-  struct asked asked = {0};
+/* What most answers are: a status with a body of known length to a request that wants nothing special. */
+static inline char *put_plain_framing(char *to, struct tavi_conn *c, uint64_t length) {
+  struct tavi__http *h = tavi__http_of(c);
+  h->answer = TAVI__ANSWER_LENGTH;
+  h->u.out_left = length;
+  to = put(to, date(c), TAVI__HTTP_DATE_BYTES + TAVI__HTTP_LENGTH_BYTES);
+  return PUT(put_decimal(to, length), "\r\n\r\n");
+}
+
+/* The head of an answer at `to`; its end, or NULL when a header must not be sent. */
+static inline char *put_head(char *to, struct tavi_conn *c, int status, const struct tavi_http_header *headers,
+                             size_t count, uint64_t length) {
+  int asked;
   to = put_headers(put_start(to, status), headers, count, &asked);
   if (to == NULL) return NULL;
-  struct framing f = frame(c, status, &asked, asked.chunked ? TAVI_HTTP_STREAM : length);
-  *ret_is_chunked = asked.chunked;
+  bool may_have_body = status >= 200 && status != 204 && status != 304;
+  if (may_have_body && tavi__http_of(c)->is_plain && asked == 0 && length != TAVI_HTTP_STREAM)
+    return put_plain_framing(to, c, length);
+
+  struct framing f = frame(c, status, asked, asked & ASKED_CHUNKED ? TAVI_HTTP_STREAM : length);
   return put_framing(to, &f);
 }
 
@@ -228,8 +250,12 @@ static int may_begin(const struct tavi_conn *c, int status) {
   return tavi__http_of(c)->answer == TAVI__ANSWER_NONE ? 0 : TAVI_E_STATE;
 }
 
+static bool is_stream(const struct tavi__http *h) {
+  return h->answer == TAVI__ANSWER_CHUNKED || h->answer == TAVI__ANSWER_UNTIL_CLOSE;
+}
+
 /* Everything that the queue is going to get is there: is that all? */
-static void after_begin(struct tavi_conn *c) {
+static inline void after_begin(struct tavi_conn *c) {
   const struct tavi__http *h = tavi__http_of(c);
   if (h->answer == TAVI__ANSWER_LENGTH && h->u.out_left == 0) tavi__http_answered(c);
 }
@@ -238,22 +264,22 @@ static void after_begin(struct tavi_conn *c) {
 static int begin_big(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
                      uint64_t length, const struct tavi_slice *body) {
   struct tavi__http *h = tavi__http_of(c);
-  bool is_chunked = false;
   char *head = malloc(head_room(headers, count));
-  if (head == NULL) return TAVI_E_NOMEM;
+  if (head == NULL) {
+    tavi__conn_fail_with(c, TAVI_E_NOMEM, "cannot queue an answer");
+    return TAVI_E_NOMEM;
+  }
 
-  char *end = put_head(head, c, status, headers, count, length, &is_chunked);
+  char *end = put_head(head, c, status, headers, count, length);
   int err = end == NULL ? TAVI_E_ARG : tavi__conn_queue(c, head, (size_t) (end - head));
   free(head);
   if (err < 0) return err;
-  if (body == NULL || body->len == 0) {
-    after_begin(c);
-    return 0;
-  }
-  if (is_chunked) return tavi_http_chunk(c, body->ptr, body->len);
-  if (h->u.out_left > 0) {
-    h->u.out_left = 0;
-    err = tavi__conn_queue(c, body->ptr, body->len);
+  if (body != NULL && body->len > 0) {
+    if (is_stream(h)) return tavi_http_chunk(c, body->ptr, body->len);
+    if (h->answer == TAVI__ANSWER_LENGTH && h->u.out_left > 0) {
+      h->u.out_left = 0;
+      err = queue_rest(c, body->ptr, body->len);
+    }
   }
   if (err == 0) after_begin(c);
   return err;
@@ -268,22 +294,22 @@ static int begin(struct tavi_conn *c, int status, const struct tavi_http_header 
   int err = may_begin(c, status);
   if (err == 0) err = tavi__conn_may_queue(c, need + body_len);
   if (err < 0) return err;
+  if (status < 200 && status != 101 && h->is_http10) return 0; /* would not be understood (RFC 9110 section 15.2) */
   if (need + body_len > TAVI__SENDQ_ROOM_MAX) return begin_big(c, status, headers, count, length, body);
 
-  bool is_chunked = false;
   char *start = room(c, need + body_len);
   if (start == NULL) return TAVI_E_NOMEM;
-  char *end = put_head(start, c, status, headers, count, length, &is_chunked);
+  char *end = put_head(start, c, status, headers, count, length);
   if (end == NULL) {
     commit(c, 0); /* the flush gives the room back */
     return TAVI_E_ARG;
   }
-  if (body_len > 0 && h->u.out_left > 0 && !is_chunked) {
+  if (body_len > 0 && h->u.out_left > 0 && h->answer == TAVI__ANSWER_LENGTH) {
     end = put(end, body->ptr, body_len);
     h->u.out_left = 0;
   }
   commit(c, (size_t) (end - start));
-  if (is_chunked && body_len > 0) return tavi_http_chunk(c, body->ptr, body_len);
+  if (body_len > 0 && is_stream(h)) return tavi_http_chunk(c, body->ptr, body_len);
   after_begin(c);
   return 0;
 }
@@ -292,7 +318,7 @@ static int begin(struct tavi_conn *c, int status, const struct tavi_http_header 
 static int write_plain(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
                        struct tavi_slice body) {
   struct framing f = {.has_length = true, .length = body.len};
-  struct asked unused = {0};
+  int unused;
   if (status < 100 || status > 999) return TAVI_E_ARG;
   char *head = malloc(head_room(headers, count));
   if (head == NULL) return TAVI_E_NOMEM;
@@ -316,7 +342,7 @@ int tavi_http_begin(struct tavi_conn *c, int status, const struct tavi_http_head
   return begin(c, status, headers, header_count, length, NULL);
 }
 
-/* The framing of a stream for one piece. *ret_is_framed: it is to be sent as a chunk; otherwise as it is. */
+/* The framing of a stream for one piece. *ret_is_framed: it is to be sent as a chunk; otherwise as it is. 1: it is dropped. */
 static int may_stream(struct tavi_conn *c, bool *ret_is_framed) {
   *ret_is_framed = true;
   if (c->src.is_closing || c->is_draining) return TAVI_E_CLOSED;
@@ -327,8 +353,8 @@ static int may_stream(struct tavi_conn *c, bool *ret_is_framed) {
     case TAVI__ANSWER_LENGTH:
     case TAVI__ANSWER_UNTIL_CLOSE: *ret_is_framed = false; return 0;
     case TAVI__ANSWER_IDLE:
-    case TAVI__ANSWER_NONE:
-    case TAVI__ANSWER_DONE: break;
+    case TAVI__ANSWER_DONE: return tavi__http_is_head_done(c) ? 1 : TAVI_E_STATE;
+    case TAVI__ANSWER_NONE: break;
   }
   return TAVI_E_STATE;
 }
@@ -336,7 +362,7 @@ static int may_stream(struct tavi_conn *c, bool *ret_is_framed) {
 int tavi_http_chunk(struct tavi_conn *c, const void *data, size_t len) {
   bool is_framed;
   int err = may_stream(c, &is_framed);
-  if (err < 0) return err;
+  if (err != 0) return err < 0 ? err : 0;
   if (len == 0) return tavi_http_end(c, NULL, 0);
   if (!tavi__is_http_server(c)) {
     char size[20];
@@ -351,7 +377,7 @@ int tavi_http_chunk(struct tavi_conn *c, const void *data, size_t len) {
 int tavi_http_end(struct tavi_conn *c, const struct tavi_http_header *trailers, size_t trailer_count) {
   bool is_framed;
   int err = may_stream(c, &is_framed);
-  if (err < 0) return err;
+  if (err != 0) return err < 0 ? err : 0;
   if (!tavi__is_http_server(c)) return tavi_conn_send(c, "0\r\n\r\n", 5);
 
   struct tavi__http *h = tavi__http_of(c);
@@ -359,7 +385,7 @@ int tavi_http_end(struct tavi_conn *c, const struct tavi_http_header *trailers, 
     if (h->answer == TAVI__ANSWER_LENGTH) return TAVI_E_STATE; /* fewer bytes than were announced */
     h->keep_alive = false;
   } else if (h->question != TAVI__HTTP1_HEAD) {
-    struct asked unused = {0};
+    int unused;
     size_t need = head_room(trailers, trailer_count);
     if (need > TAVI__SENDQ_ROOM_MAX) return TAVI_E_LIMIT;
     err = tavi__conn_may_queue(c, need);
@@ -383,11 +409,13 @@ int tavi_http_refuse(struct tavi_conn *c, int status) {
   size_t len = tavi__http1_status_text(status, text);
   text[len++] = '\n';
   struct tavi__http *h = tavi__http_of(c);
+  int err = may_begin(c, status);
+  if (err < 0) return err;
   h->is_body_done = h->keep_alive = false; /* whatever follows on this connection is not looked at */
   return begin(c, status, &plain, 1, len, &(struct tavi_slice){text, len});
 }
 
 bool tavi_http_is_waiting(const struct tavi_conn *c) {
   const struct tavi__http *h = tavi__http_of(c);
-  return tavi__is_http_server(c) && h->answer == TAVI__ANSWER_NONE && !c->is_draining;
+  return tavi__is_http_server(c) && h->answer == TAVI__ANSWER_NONE && !c->is_draining && !c->src.is_closing;
 }

@@ -47,24 +47,26 @@ static bool remember(struct tavi__http_more *more, struct tavi_slice head) {
   return true;
 }
 
-/* Go through chunks. Returns the bytes up to the end of the last one, len when it has not come, -1: they are none. */
-static int64_t follow_chunks(struct tavi__http1_chunks *chunks, const char *data, size_t len, bool *ret_is_end) {
-  size_t at = 0;
+/* Go through chunks. The decoder takes a trailer section only whole: what there is of one is remembered as a head is.
+ * Returns the bytes of `data` up to the end of the last chunk, len when it has not come, -1: they are none. */
+static int64_t follow_chunks(struct tavi__http_more *more, const char *data, size_t len, bool *ret_is_end) {
+  size_t before = more->out_len, at = 0;
+  struct tavi_slice in = gather(more, data, len);
   *ret_is_end = false;
-  while (at < len) {
+  if (in.ptr == NULL) return -1;
+  while (at < in.len) {
     enum tavi__http1_chunk_event event;
     struct tavi_slice unused;
     size_t used = 0;
-    int r = tavi__http1_chunk(chunks, data + at, len - at, TAVI__HTTP_TRAILER_BYTES, &used, &event, &unused);
+    int r = tavi__http1_chunk(&more->out, in.ptr + at, in.len - at, TAVI__HTTP_TRAILER_BYTES, &used, &event, &unused);
     if (r < 0) return -1;
     at += used;
-    if (r == TAVI_WIRE_MORE) {
-      /* Only trailers are held back by the decoder; a hand-written section that is split there is not followed. */
-      return at < len ? -1 : (int64_t) len;
-    }
-    if (event == TAVI__HTTP1_TRAILERS) {
+    if (r == TAVI_WIRE_MORE && at < in.len)
+      return remember(more, (struct tavi_slice){in.ptr + at, in.len - at}) ? (int64_t) len : -1;
+    if (r != TAVI_WIRE_MORE && event == TAVI__HTTP1_TRAILERS) {
+      more->out_len = 0;
       *ret_is_end = true;
-      return (int64_t) at;
+      return (int64_t) (at - before);
     }
   }
   return (int64_t) len;
@@ -80,8 +82,9 @@ static int let_through(struct tavi__http *h) {
   return 0;
 }
 
-static void take_head(struct tavi__http *h, const struct tavi_http_msg *msg) {
-  if (!msg->keep_alive) h->keep_alive = false;
+static void take_head(struct tavi_conn *c, const struct tavi_http_msg *msg) {
+  struct tavi__http *h = tavi__http_of(c);
+  if (!msg->keep_alive || tavi__http_must_close(c)) h->keep_alive = false;
   h->becomes_raw = msg->status == 101 || (h->question == TAVI__HTTP1_CONNECT && msg->status / 100 == 2);
   h->u.out_left = 0;
   switch (msg->framing) {
@@ -93,9 +96,26 @@ static void take_head(struct tavi__http *h, const struct tavi_http_msg *msg) {
   h->answer = TAVI__ANSWER_LENGTH;
 }
 
+/* Bytes behind the last chunk are refused, and then nothing was followed. */
+static int server_chunks(struct tavi_conn *c, const char *data, size_t len, bool *ret_is_end) {
+  struct tavi__http *h = tavi__http_of(c);
+  struct tavi__http_more *more = tavi__http_more(h);
+  if (more == NULL) return TAVI_E_NOMEM;
+
+  struct tavi__http1_chunks before = more->out;
+  size_t remembered = more->out_len;
+  int64_t used = follow_chunks(more, data, len, ret_is_end);
+  if (used < 0) return let_through(h);
+  if ((size_t) used == len) return 0;
+  more->out = before;
+  more->out_len = remembered;
+  return TAVI_E_STATE;
+}
+
 static int server_body(struct tavi_conn *c, const char *data, uint64_t len) {
   struct tavi__http *h = tavi__http_of(c);
   bool is_end = false;
+  int may_chunks;
   int may = h->question == TAVI__HTTP1_HEAD ? 1 : 0; /* a response to HEAD has no body, whoever writes it */
   switch ((enum tavi__http_answer) h->answer) {
     case TAVI__ANSWER_LENGTH:
@@ -104,11 +124,9 @@ static int server_body(struct tavi_conn *c, const char *data, uint64_t len) {
       is_end = h->u.out_left == 0;
       break;
     case TAVI__ANSWER_CHUNKED:
-      if (data == NULL || tavi__http_more(h) == NULL) return data == NULL ? TAVI_E_STATE : TAVI_E_NOMEM;
-      switch (follow_chunks(&h->more->out, data, (size_t) len, &is_end)) {
-        case -1: return let_through(h);
-        default: break;
-      }
+      if (data == NULL) return TAVI_E_STATE;
+      may_chunks = server_chunks(c, data, (size_t) len, &is_end);
+      if (may_chunks < 0 || h->is_followed_raw) return may_chunks;
       break;
     case TAVI__ANSWER_UNTIL_CLOSE: return may;
     case TAVI__ANSWER_IDLE:
@@ -119,6 +137,21 @@ static int server_body(struct tavi_conn *c, const char *data, uint64_t len) {
   return may;
 }
 
+/* The head is complete, with len bytes of data and the first `at` of them belonging to it. */
+static int after_head(struct tavi_conn *c, const char *data, size_t len, size_t at) {
+  struct tavi__http *h = tavi__http_of(c);
+  bool has_more = at < len;
+  if (h->answer != TAVI__ANSWER_LENGTH || h->u.out_left > 0)
+    return has_more ? server_body(c, data + at, len - at) : 0;
+
+  if (h->becomes_raw) has_more = false; /* those are the other protocol's */
+  if (has_more && h->question != TAVI__HTTP1_HEAD) return TAVI_E_STATE;
+  int err = has_more ? tavi__conn_queue(c, data, at) : 0; /* without the body */
+  if (err < 0) return err;
+  tavi__http_answered(c);
+  return has_more ? 1 : 0;
+}
+
 static int server_head(struct tavi_conn *c, const char *data, size_t len) {
   struct tavi__http *h = tavi__http_of(c);
   struct tavi_http_header headers[FOLLOWED_HEADERS];
@@ -126,34 +159,38 @@ static int server_head(struct tavi_conn *c, const char *data, size_t len) {
   struct tavi__http_more *more = tavi__http_more(h);
   if (more == NULL) return TAVI_E_NOMEM;
 
-  size_t before = more->out_len, used = 0;
-  enum tavi__http1_question question = h->question == TAVI__HTTP1_CONNECT ? TAVI__HTTP1_CONNECT : TAVI__HTTP1_OTHER;
-  struct tavi_slice head = gather(more, data, len);
-  if (head.ptr == NULL) return let_through(h);
-  int r = tavi__http1_response(head.ptr, head.len, question, &limits, headers, &used, &msg);
-  if (r == TAVI_WIRE_MORE) return remember(more, head) ? 0 : let_through(h);
-  if (r < 0) return let_through(h);
-
-  size_t of_head = used - before; /* how much of `data` belongs to it */
-  more->out_len = 0;
-  if (msg.status < 200 && msg.status != 101) return of_head < len ? server_head(c, data + of_head, len - of_head) : 0;
-  take_head(h, &msg);
-  if (h->answer == TAVI__ANSWER_LENGTH && h->u.out_left == 0) {
-    if (of_head < len && !h->becomes_raw) return TAVI_E_STATE;
-    tavi__http_answered(c);
-    return 0;
+  size_t remembered = more->out_len, at = 0;
+  bool is_interim = true;
+  for (; is_interim && at < len; is_interim = msg.status < 200 && msg.status != 101) {
+    size_t before = more->out_len, used = 0;
+    struct tavi_slice head = gather(more, data + at, len - at);
+    if (head.ptr == NULL) return let_through(h);
+    int r = tavi__http1_response(head.ptr, head.len, (enum tavi__http1_question) h->question, &limits, headers, &used, &msg);
+    if (r == TAVI_WIRE_MORE) return remember(more, head) ? 0 : let_through(h);
+    if (r < 0) return let_through(h);
+    at += used - before;
+    more->out_len = 0;
+    if (msg.status == 100) h->expects_continue = false; /* told */
   }
-  if (of_head == len) return 0;
-  if (h->question != TAVI__HTTP1_HEAD) return server_body(c, data + of_head, len - of_head);
+  if (is_interim) return 0;
 
-  int err = tavi__conn_queue(c, data, of_head); /* without the body */
-  if (err == 0) err = server_body(c, data + of_head, len - of_head);
-  return err < 0 ? err : 1;
+  bool keep_alive = h->keep_alive;
+  take_head(c, &msg);
+  int may = after_head(c, data, len, at);
+  if (may < 0) { /* nothing of it is sent, and the answer has not begun */
+    h->answer = TAVI__ANSWER_NONE;
+    h->keep_alive = keep_alive;
+    h->becomes_raw = false;
+    more->out_len = remembered;
+  }
+  return may;
 }
 
 int tavi__http_server_output(struct tavi_conn *c, const char *data, uint64_t len) {
   struct tavi__http *h = tavi__http_of(c);
-  if (h->answer == TAVI__ANSWER_IDLE || h->is_followed_raw) return 0; /* nobody asked: nothing to follow */
+  if (h->is_followed_raw) return 0;
+  if (tavi__http_is_head_done(c)) return 1;
+  if (h->answer == TAVI__ANSWER_IDLE) return h->has_answered ? TAVI_E_STATE : 0; /* nobody asked yet: nothing to follow */
   if (h->answer != TAVI__ANSWER_NONE) return server_body(c, data, len);
   return data == NULL ? TAVI_E_STATE : server_head(c, data, (size_t) len);
 }
@@ -226,7 +263,7 @@ int tavi__http_client_output(struct tavi_conn *c, const char *data, uint64_t len
       return TAVI_E_STATE; /* a file where a head belongs */
     } else if (more->out_is_chunked) {
       bool is_end;
-      used = follow_chunks(&more->out, data, (size_t) len, &is_end);
+      used = follow_chunks(more, data, (size_t) len, &is_end);
       if (used < 0) return TAVI_E_STATE;
       more->out_is_chunked = !is_end;
     } else {

@@ -21,6 +21,11 @@
 
 /* ==== configuration: what the connections of one listener share ==== */
 
+enum {
+  TAVI__HTTP_DATE_BYTES = 6 + 29 + 2,
+  TAVI__HTTP_LENGTH_BYTES = 16
+};
+
 struct tavi__http_conf {
   struct tavi__conf base; /* first */
   const struct tavi_http_handlers *handlers;
@@ -28,7 +33,7 @@ struct tavi__http_conf {
   uint64_t body_bytes_max;
   uint32_t head_timeout_ms, body_timeout_ms, keepalive_timeout_ms;
   uint64_t date_until_ms; /* the Date below is right until then (monotonic) */
-  char date[29];
+  char date[TAVI__HTTP_DATE_BYTES + TAVI__HTTP_LENGTH_BYTES]; /* "Date: ...CRLF", and "Content-Length: " behind it */
   struct tavi_http_header fields[]; /* scratch for one parse: headers, then trailers */
 };
 
@@ -75,9 +80,11 @@ struct tavi__http {
   bool is_http10;
   bool keep_alive;
   bool is_body_done;         /* all of the body has arrived */
+  bool is_plain;             /* a server's: nothing about the request asks for anything special in the answer's head */
   bool expects_continue : 1; /* and 100 was not sent */
   bool wants_stream : 1;
   bool becomes_raw : 1;      /* a 2xx to CONNECT: once the callback has returned */
+  bool has_answered : 1;     /* a server's: at least one request */
   bool has_asked : 1;        /* a client's: something was sent that waits for a response */
   bool is_followed_raw : 1;  /* the output is not HTTP; no use in following it */
   uint32_t head_len;         /* HEAD: bytes that were looked at in vain; BODY: of the head at the front of the input */
@@ -136,6 +143,9 @@ void tavi__http_complete_at_eof(struct tavi_conn *c);
 /* The connection speaks HTTP no more; what was received and not used is the user's. */
 void tavi__http_become_raw(struct tavi_conn *c);
 
+/* It became raw outside of on_input: on_read tells in the next turn what was already there. */
+void tavi__http_tell_held(struct tavi_conn *c);
+
 /* ==== what message.c asks the role ==== */
 
 /* Parse a head. As tavi__http1_request(). */
@@ -161,6 +171,17 @@ void tavi__http_server_want_body(struct tavi_conn *c);
 
 /* The last byte of the answer was queued. */
 void tavi__http_answered(struct tavi_conn *c);
+
+/* True when the rest of the request's body makes it better to close: it may never come, or it is too long to drop. */
+bool tavi__http_must_close(const struct tavi_conn *c);
+
+/* The last answer was to a HEAD, it is complete, and the next request has not come: what the user still sends is the body
+ * that such an answer does not have, and is dropped. */
+static inline bool tavi__http_is_head_done(const struct tavi_conn *c) {
+  const struct tavi__http *h = tavi__http_of(c);
+  bool is_over = h->answer == TAVI__ANSWER_DONE || h->answer == TAVI__ANSWER_IDLE;
+  return is_over && h->has_answered && h->question == TAVI__HTTP1_HEAD;
+}
 
 /* ==== server.c ==== */
 

@@ -40,8 +40,16 @@ void tavi__http_become_raw(struct tavi_conn *c) {
   memset(&c->state, 0, sizeof(c->state));
   c->proto = &tavi__proto_raw;
   c->is_held = false;
-  c->read_deadline_ms = 0;
+  uint32_t idle_ms = c->conf->opts.idle_timeout_ms;
+  tavi__conn_read_deadline(c, idle_ms != 0 ? tavi__manager_now(c->src.manager) + idle_ms : 0);
   tavi__conn_watch(c);
+}
+
+void tavi__http_tell_held(struct tavi_conn *c) {
+  if (tavi__conn_input(c).len == 0) return;
+  c->is_held = true; /* until it was told */
+  tavi__conn_watch(c);
+  tavi__source_again(&c->src);
 }
 
 /* ==== chunks ==== */
@@ -74,7 +82,7 @@ static int decode(struct tavi_conn *c, size_t front, size_t *ret_end, struct tav
     memmove(in.ptr + to, data.ptr, data.len);
     to += data.len;
     more->decoded += data.len;
-    if (!h->wants_stream && more->decoded > tavi__http_conf_of(c)->body_bytes_max) return -413;
+    if (h->phase == TAVI__HTTP_BODY && more->decoded > tavi__http_conf_of(c)->body_bytes_max) return -413;
   }
 }
 
@@ -122,6 +130,10 @@ static int complete(struct tavi_conn *c, size_t total) {
   h->phase = TAVI__HTTP_WAIT;
   h->head_len = 0;
   h->wants_stream = false;
+  if (c->is_rx_full) { /* by a body that is gone */
+    c->is_rx_full = false;
+    tavi__conn_watch(c);
+  }
   if (c->is_client)
     tavi__http_client_complete(c);
   else
@@ -300,6 +312,7 @@ static int after_headers(struct tavi_conn *c, const struct tavi_http_msg *msg, s
 }
 
 static void note_head(struct tavi_conn *c, const struct tavi_http_msg *msg) {
+  tavi__http_of(c)->wants_stream = false;
   if (c->is_client)
     tavi__http_client_head(c, msg);
   else
@@ -334,6 +347,7 @@ static int begin_with_body(struct tavi_conn *c, struct tavi_http_msg *msg, size_
   r = after_headers(c, msg, head_len, end, &trailers);
   if (r != 0) return r;
   if (h->body_left > tavi__http_conf_of(c)->body_bytes_max) return -413;
+  if (msg->framing == TAVI_HTTP_CHUNKED && msg->body.len > tavi__http_conf_of(c)->body_bytes_max) return -413;
   if (!h->is_body_done) {
     h->phase = TAVI__HTTP_BODY;
     h->head_len = (uint32_t) head_len;
@@ -380,8 +394,9 @@ static int step_head(struct tavi_conn *c) {
   int r = parse(c, in, &used, &msg);
   if (r < 0) return r;
   if (r == TAVI_WIRE_MORE) {
+    uint32_t limit_ms = tavi__http_conf_of(c)->head_timeout_ms;
     if (h->head_len == 0 && !c->is_client)
-      tavi__conn_read_deadline(c, c->src.manager->now_ms + tavi__http_conf_of(c)->head_timeout_ms);
+      tavi__conn_read_deadline(c, limit_ms != 0 ? c->src.manager->now_ms + limit_ms : 0);
     h->head_len = (uint32_t) in.len;
     return 0;
   }
@@ -392,6 +407,11 @@ static int step_head(struct tavi_conn *c) {
 static int step_body(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
   size_t len = tavi__conn_input(c).len, body_max = (size_t) tavi__http_conf_of(c)->body_bytes_max;
+  if (h->answer > TAVI__ANSWER_NONE && !c->is_client) { /* by somebody who did not wait for it */
+    tavi__conn_input_drop(c, h->head_len);
+    h->phase = TAVI__HTTP_DROP;
+    return 1;
+  }
   if (h->framing == TAVI_HTTP_CHUNKED) {
     struct tavi_slice trailers;
     size_t end;
@@ -433,8 +453,15 @@ static int step(struct tavi_conn *c) {
   return 0;
 }
 
+/* A streamed body was consumed to its end, and on_message has not told so: no input is needed for that. */
+static bool is_end_due(const struct tavi_conn *c) {
+  const struct tavi__http *h = tavi__http_of(c);
+  return h->phase == TAVI__HTTP_STREAM && h->is_body_done && stream_ready(c) == 0;
+}
+
 static inline bool may_go_on(const struct tavi_conn *c) {
-  return !(c->src.is_closing || c->is_draining || c->is_paused || c->is_full || c->src.manager->is_broken);
+  if (c->src.is_closing || c->is_draining || c->src.manager->is_broken) return false;
+  return !(c->is_paused || c->is_full) || is_end_due(c);
 }
 
 /* Between requests: the next one has some time to come. */
@@ -448,18 +475,14 @@ static void rest(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
   uint32_t limit_ms = tavi__http_conf_of(c)->body_timeout_ms;
   bool has_input = tavi__conn_input(c).len > 0;
-  if (c->src.manager->is_broken && has_input) tavi__source_again(&c->src);
-  if (c->is_client || h->phase == TAVI__HTTP_HEAD) return;
-
-  if (h->phase != TAVI__HTTP_WAIT) {
-    tavi__conn_read_deadline(c, limit_ms != 0 ? c->src.manager->now_ms + limit_ms : 0);
-    return;
-  }
-  c->read_deadline_ms = 0;
-  if (has_input && !c->is_held) { /* the next request must wait, and its sender with it */
+  bool is_waiting = h->phase == TAVI__HTTP_WAIT && !c->is_client;
+  if (c->src.manager->is_broken && (has_input || is_end_due(c))) tavi__source_again(&c->src);
+  if (has_input && !c->is_held && (is_waiting || c->is_draining)) { /* the rest must wait, and its sender with it */
     c->is_held = true;
     tavi__conn_watch(c);
   }
+  if (c->is_client || h->phase == TAVI__HTTP_HEAD) return;
+  tavi__conn_read_deadline(c, limit_ms != 0 && !is_waiting ? c->src.manager->now_ms + limit_ms : 0);
 }
 
 void tavi__http_on_input(struct tavi_conn *c) {

@@ -68,6 +68,7 @@ void tavi__http_server_head(struct tavi_conn *c, const struct tavi_http_msg *msg
   h->is_http10 = msg->minor == 0;
   h->keep_alive = msg->keep_alive;
   h->expects_continue = msg->expects_continue && msg->body.len == 0 && !h->is_body_done;
+  h->is_plain = msg->minor == 1 && msg->keep_alive && h->question == TAVI__HTTP1_OTHER && h->is_body_done;
 }
 
 void tavi__http_server_want_body(struct tavi_conn *c) {
@@ -117,30 +118,43 @@ void tavi__http_server_bad(struct tavi_conn *c, int status) {
     tavi__conn_drain(c, true);
     return;
   }
-  h->answer = TAVI__ANSWER_NONE;
+  if (h->answer == TAVI__ANSWER_IDLE) { /* of its request we know nothing */
+    h->answer = TAVI__ANSWER_NONE;
+    h->question = TAVI__HTTP1_OTHER;
+  }
   tavi_http_refuse(c, status);
 }
 
-static bool on_timeout(struct tavi_conn *c) {
-  struct tavi__http *h = tavi__http_of(c);
-  bool has_input = tavi__conn_input(c).len > 0;
+/* True when it is not the peer's turn: the user does not read, or our own bytes are still on their way to the peer (for
+ * which there is write_timeout_ms). */
+static bool is_our_turn(const struct tavi_conn *c) {
+  const struct tavi__http *h = tavi__http_of(c);
+  if (c->is_paused || c->is_full) return true;
   switch ((enum tavi__http_phase) h->phase) {
-    case TAVI__HTTP_HEAD:
-      if (has_input)
-        tavi__http_server_bad(c, 408);
-      else
-        tavi_conn_close(c); /* nobody is waiting for anything */
-      break;
-    case TAVI__HTTP_STREAM:
-      if (has_input || c->is_paused) { /* it is the user who is slow */
-        tavi__conn_read_deadline(c, c->src.manager->now_ms + tavi__http_conf_of(c)->body_timeout_ms);
-        break;
-      }
-      tavi__http_server_bad(c, 408);
-      break;
-    case TAVI__HTTP_BODY:
-    case TAVI__HTTP_DROP: tavi__http_server_bad(c, 408); break;
+    case TAVI__HTTP_HEAD: return c->out.bytes > 0;
+    case TAVI__HTTP_BODY: return false;
+    case TAVI__HTTP_STREAM: return tavi__conn_input(c).len > 0;
+    case TAVI__HTTP_DROP: return h->answer != TAVI__ANSWER_DONE; /* nobody waits for the rest of that body */
     case TAVI__HTTP_WAIT: break;
+  }
+  return true;
+}
+
+static bool on_timeout(struct tavi_conn *c) {
+  const struct tavi__http *h = tavi__http_of(c);
+  const struct tavi__http_conf *conf = tavi__http_conf_of(c);
+  bool is_between = h->phase == TAVI__HTTP_HEAD && tavi__conn_input(c).len == 0;
+  if (c->is_draining || h->phase == TAVI__HTTP_WAIT) return true;
+
+  if (is_our_turn(c)) {
+    uint32_t limit_ms = is_between                       ? conf->keepalive_timeout_ms
+                        : h->phase == TAVI__HTTP_HEAD ? conf->head_timeout_ms
+                                                         : conf->body_timeout_ms;
+    if (limit_ms != 0) tavi__conn_read_deadline(c, c->src.manager->now_ms + limit_ms);
+  } else if (is_between) {
+    tavi_conn_close(c); /* nobody is waiting for anything */
+  } else {
+    tavi__http_server_bad(c, 408);
   }
   return true;
 }

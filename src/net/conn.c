@@ -223,12 +223,9 @@ int tavi__conn_may_queue(struct tavi_conn *c, uint64_t len) {
   return TAVI_E_LIMIT;
 }
 
-void tavi__conn_queued(struct tavi_conn *c) {
-  tavi__source_flush(&c->src);
-  if (c->out.bytes > c->conf->opts.send_high_water && !c->is_full) {
-    c->is_full = true;
-    tavi__conn_watch(c);
-  }
+void tavi__conn_is_full(struct tavi_conn *c) {
+  c->is_full = true;
+  tavi__conn_watch(c);
 }
 
 /* The end of every append: count it, or fail the connection. */

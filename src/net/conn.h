@@ -153,8 +153,13 @@ void tavi__conn_input_cut(struct tavi_conn *c, size_t at, size_t n);
 /* May `len` bytes be queued? 0, or the error; TAVI_E_LIMIT has failed the connection already. */
 int tavi__conn_may_queue(struct tavi_conn *c, uint64_t len);
 
+void tavi__conn_is_full(struct tavi_conn *c);
+
 /* After something was queued: flush at the end of the turn, and look at high water. */
-void tavi__conn_queued(struct tavi_conn *c);
+static inline void tavi__conn_queued(struct tavi_conn *c) {
+  tavi__source_flush(&c->src);
+  if (c->out.bytes > c->conf->opts.send_high_water) tavi__conn_is_full(c);
+}
 
 /* Both around one copied piece. */
 int tavi__conn_queue(struct tavi_conn *c, const void *data, size_t len);

@@ -96,8 +96,8 @@ int tavi__endpoint_parse(const char *url, const char *default_port, struct tavi_
   } else if (starts_with(url, "fd://")) {
     err = parse_fd(url + 5, &ep);
   } else {
-    const char *rest = strstr(url, "://");
-    if (rest != NULL) {
+    const char *rest = url + strcspn(url, ":/?#"); /* the scheme, not one that is part of a query */
+    if (starts_with(rest, "://")) {
       if (!starts_with(url, "tcp://") && !starts_with(url, "udp://") && !starts_with(url, "http://"))
         return TAVI_E_ADDRESS;
       ep.is_udp = starts_with(url, "udp://");

@@ -106,8 +106,7 @@ static struct tavi__piece *new_piece(struct tavi_manager *m, enum piece_kind kin
 int tavi__sendq_copy(struct tavi__sendq *q, struct tavi_manager *m, const void *data, size_t len) {
   if (len == 0) return 0;
 
-  size_t fits = q->last == NULL ? 0 : block_room(q->last);
-  if (len <= TAVI__SENDQ_ROOM_MAX || len <= fits) {
+  if (len <= TAVI__SENDQ_ROOM_MAX) {
     char *room = tavi__sendq_room(q, m, len);
     if (room == NULL) return m->buffered + TAVI__BLOCK_BYTES > m->opts.buffered_bytes_max ? TAVI_E_LIMIT : TAVI_E_NOMEM;
     memcpy(room, data, len);

@@ -7,7 +7,7 @@
 
 static void touch(struct tavi_conn *c) {
   uint32_t idle_ms = c->conf->opts.idle_timeout_ms;
-  if (idle_ms != 0 && !c->proto->is_http) tavi__conn_read_deadline(c, c->src.manager->now_ms + idle_ms);
+  if (idle_ms != 0 && c->proto->on_timeout == NULL) tavi__conn_read_deadline(c, c->src.manager->now_ms + idle_ms);
 }
 
 /* ==== reading ==== */
@@ -129,7 +129,8 @@ static void after_sent(struct tavi_conn *c, size_t sent) {
 /* Everything is sent and nothing may follow. */
 static void end_draining(struct tavi_conn *c) {
   if (c->is_lingering) return;
-  if (!c->wants_linger || c->at_eof) {
+  bool has_more = c->proto->is_http && c->in != NULL; /* requests that will not be answered */
+  if ((!c->wants_linger && !has_more) || c->at_eof) {
     tavi__source_close(&c->src);
     return;
   }
@@ -189,6 +190,20 @@ static void on_hang_up(struct tavi_conn *c) {
   tavi__conn_watch(c);
 }
 
+/* Input that was held back: by a protocol with more to do, or for the user of one that has just become raw. */
+static void take_held(struct tavi_conn *c) {
+  if (c->proto->on_input != NULL) {
+    c->proto->on_input(c);
+  } else if (c->is_held && !c->is_paused) {
+    c->is_held = false;
+    tavi__conn_watch(c);
+  } else {
+    return;
+  }
+  if (c->src.is_closing || c->is_paused || c->handlers->on_read == NULL) return;
+  if (tavi_conn_peek(c).len > 0) c->handlers->on_read(c, c->user);
+}
+
 static void on_ready(struct tavi__source *s, unsigned events) {
   struct tavi_conn *c = tavi__conn_of(s);
   c->ready_turn = s->manager->turn;
@@ -198,10 +213,8 @@ static void on_ready(struct tavi__source *s, unsigned events) {
     return;
   }
 
-  if (events == 0) { /* input that was held back */
-    if (c->is_paused || c->proto->on_input == NULL) return;
-    c->proto->on_input(c);
-    if (!s->is_closing && c->handlers->on_read != NULL && tavi_conn_peek(c).len > 0) c->handlers->on_read(c, c->user);
+  if (events == 0) {
+    take_held(c);
     return;
   }
   if (events & TAVI__OUT && c->is_blocked) {

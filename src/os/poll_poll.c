@@ -14,6 +14,7 @@ struct tavi__poller {
   struct pollfd *fds;
   struct tavi__pollable **what; /* what[i] belongs to fds[i] */
   size_t count, cap;
+  size_t begin; /* where the next wait begins to look, so that nobody is left out when more is ready than it can tell */
 };
 
 static struct tavi__poller *open_poll(void) { return calloc(1, sizeof(struct tavi__poller)); }
@@ -67,7 +68,8 @@ static int wait_poll(struct tavi__poller *p, int timeout_ms, struct tavi__ready 
   int left = poll(p->fds, (nfds_t) p->count, timeout_ms), n = 0;
   if (left < 0) return errno == EINTR ? 0 : tavi__error_of(errno);
 
-  for (size_t i = 0; i < p->count && left > 0 && n < cap; i++) {
+  size_t i = p->begin < p->count ? p->begin : 0;
+  for (; left > 0 && n < cap; i = i + 1 < p->count ? i + 1 : 0) {
     int e = p->fds[i].revents;
     if (e == 0) continue;
     left--;
@@ -75,6 +77,7 @@ static int wait_poll(struct tavi__poller *p, int timeout_ms, struct tavi__ready 
     ready[n++].events = (e & POLLIN ? TAVI__IN : 0u) | (e & POLLOUT ? TAVI__OUT : 0u) |
                         (e & (POLLHUP | POLLERR | POLLNVAL) ? TAVI__HUP : 0u);
   }
+  p->begin = left > 0 ? i : 0;
   return n;
 }
 
