@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# All figures of docs/performance.md in one go, about 20 minutes on two quiet cores.
+# All figures of docs/performance.md in one go, about 15 minutes on two quiet cores.
 #   bench/figures.sh [-r ROUNDS] [-B BUILD_DIR] [-o OUT_DIR] [-S SERVER,..]
-#     -r  alternated rounds of each scenario (default 20; with 3 it takes four minutes and proves little)
+#     -r  alternated rounds of each scenario (default 20; with 3 it takes three minutes and proves little)
 #     -B  the build directory (default: build beside bench), a Release build with -DTAVI_BENCH=ON
 #     -o  where raw results and tables go (default: bench/results)
 #     -S  servers beside the floor (default: tavi, tavi-py and their variants without TCP_DEFER_ACCEPT)

@@ -34,6 +34,8 @@ def requests(bench, port, n):
 def measure(bench, server, n):
     port = free_port()
     preload = os.path.join(bench.vars["build"], "bench", "libmalloc_count.so")
+    if not os.path.exists(preload):
+        sys.exit(f"there is no {preload}")
     proc = subprocess.Popen(shlex.split(bench.fill(server["http"], port=port)), cwd=HERE, start_new_session=True,
                             env={**os.environ, "LD_PRELOAD": preload}, stdin=subprocess.DEVNULL,
                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -65,7 +67,7 @@ def main():
             sys.exit(f"{name}: there is no {what}")
         few, many = measure(bench, server, n)
         print(f"{name}: {few} allocations for {n} requests, {many} for {10 * n}, {CONNS} connections each: "
-              f"{(many - few) / (9 * n):.4f} per request")
+              f"{max(0, many - few) / (9 * n):.3f} per request")
 
 
 if __name__ == "__main__":

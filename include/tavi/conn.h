@@ -58,7 +58,7 @@ struct tavi_listener_handlers {
 /* Fill with tavi_conn_opts_init(); copied at the call. A time of 0 means no limit. */
 struct tavi_conn_opts {
   uint32_t connect_timeout_ms; /* outgoing: until established; default 30,000 */
-  uint32_t idle_timeout_ms;    /* nothing received and nothing sent for so long; default 0 */
+  uint32_t idle_timeout_ms;    /* nothing received and nothing sent for so long; default 0. HTTP has its own times */
   uint32_t write_timeout_ms;   /* something to send and the peer takes none of it; default 60,000 */
   size_t recv_bytes_max;       /* received and not consumed; default 3 MiB. Beyond it TAVI_E_LIMIT, then close; a user
                                 * that consumes is paused and resumed instead */
@@ -97,7 +97,8 @@ TAVI_API int tavi_listen(struct tavi_manager *m, const char *url, const struct t
  *
  * on_open, on_resolve (when no name has to be looked up) and, for UDP, on_connect are called inside this call.
  * Bytes may be sent at once; they leave when the connection is established.
- * Returns: 0, TAVI_E_ADDRESS (an empty or impossible URL), TAVI_E_NOMEM. Everything else is told by on_error. */
+ * Returns: 0, TAVI_E_ADDRESS (an empty URL), TAVI_E_ARG, TAVI_E_NOMEM. Everything else, an impossible URL included, is
+ *          told by on_error. */
 TAVI_API int tavi_connect(struct tavi_manager *m, const char *url, const struct tavi_conn_opts *opts,
                           const struct tavi_conn_handlers *handlers, void *user, struct tavi_conn **ret_conn);
 

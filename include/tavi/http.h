@@ -81,6 +81,14 @@ TAVI_API int tavi_http_connect(struct tavi_manager *m, const char *url, const st
 TAVI_API int tavi_http_reply(struct tavi_conn *c, int status, const struct tavi_http_header *headers,
                              size_t header_count, struct tavi_slice body);
 
+/* The same for a large body that need not be copied.
+ *
+ * body:    taken: release(arg) is called exactly once, when its last byte has been handed to the system or is not
+ *          needed (HEAD, an error, a closed connection); on the loop's thread, possibly before this call returns. */
+TAVI_API int tavi_http_reply_foreign(struct tavi_conn *c, int status, const struct tavi_http_header *headers,
+                                     size_t header_count, struct tavi_slice body, void (*release)(void *arg),
+                                     void *arg);
+
 /* For tavi_http_begin(): the length is not known; the body is sent with tavi_http_chunk(). */
 #define TAVI_HTTP_STREAM UINT64_MAX
 

@@ -111,6 +111,9 @@ TAVI_API uint64_t tavi_millis(void);
 /* The back end in use: TAVI_BACKEND_EPOLL or TAVI_BACKEND_POLL. */
 TAVI_API enum tavi_backend tavi_manager_backend(const struct tavi_manager *m);
 
+/* Change opts.log_level. */
+TAVI_API void tavi_manager_set_log_level(struct tavi_manager *m, enum tavi_log_level level);
+
 /* Bytes held for all connections together at this moment (see buffered_bytes_max). */
 TAVI_API size_t tavi_manager_buffered(const struct tavi_manager *m);
 

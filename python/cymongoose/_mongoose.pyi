@@ -511,8 +511,7 @@ def event_name(ev: int) -> str:
 def log_set(level: int) -> None:
     """Choose which log lines of the library are printed to sys.stdout: those up to this level.
 
-    Holds for all managers of the process; MG_LL_NONE (0), the default, prints nothing. Lines of MG_LL_DEBUG are
-    only made by managers that were created while the level was at least that.
+    Holds for all managers of the process, from their next poll() on; MG_LL_NONE (0), the default, prints nothing.
     """
 
 

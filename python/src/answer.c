@@ -195,8 +195,15 @@ static PyObject *write_answer(struct tavi_py_connection *self, int status, const
   const struct tavi_http_header *headers = list->items + (list->has_type ? 1 : 0);
   size_t count = list->count - (list->has_type ? 1 : 0);
 
+  struct tavi_slice slice = {body->data, body->len};
+  int err;
   tavi_py_enter(manager);
-  int err = tavi_http_reply(self->c.conn, status, headers, count, (struct tavi_slice){body->data, body->len});
+  if (body->len < TAVI_PY_FOREIGN_BYTES_MIN) {
+    err = tavi_http_reply(self->c.conn, status, headers, count, slice);
+  } else {
+    Py_INCREF(body->owner);
+    err = tavi_http_reply_foreign(self->c.conn, status, headers, count, slice, tavi_py_release, body->owner);
+  }
   tavi_py_leave(manager, self);
 
   if (err < 0)

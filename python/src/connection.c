@@ -11,8 +11,6 @@
 
 #include <string.h>
 
-#define FOREIGN_BYTES_MIN 65536 /* from here on send() hands over the bytes object instead of copying it */
-
 /* ==== life ==== */
 
 struct tavi_py_connection *tavi_py_connection_new(struct tavi_py_state *state, PyObject *handler, unsigned flags) {
@@ -111,10 +109,6 @@ static int open_kind(struct tavi_py_connection *self) {
 
 /* ==== sending ==== */
 
-static void release_object(void *arg) {
-  Py_DECREF((PyObject *)arg); /* an exact bytes or str: runs no code */
-}
-
 PyDoc_STRVAR(send_doc,
 "send($self, /, data)\n"
 "--\n"
@@ -145,11 +139,11 @@ static PyObject *connection_send(PyObject *op, PyObject *const *args, Py_ssize_t
   if (kind == 1) {
     struct tavi_py_manager *manager = self->manager;
     tavi_py_enter(manager);
-    if (data.len < FOREIGN_BYTES_MIN) {
+    if (data.len < TAVI_PY_FOREIGN_BYTES_MIN) {
       err = tavi_conn_send(self->c.conn, data.data, data.len);
     } else {
       Py_INCREF(data.owner);
-      err = tavi_conn_send_foreign(self->c.conn, data.data, data.len, release_object, data.owner);
+      err = tavi_conn_send_foreign(self->c.conn, data.data, data.len, tavi_py_release, data.owner);
     }
     tavi_py_leave(manager, self);
   }

@@ -125,3 +125,7 @@ int tavi_py_arguments(const struct tavi_py_signature *signature, PyObject *const
   }
   return 0;
 }
+
+void tavi_py_release(void *owner) {
+  Py_DECREF((PyObject *)owner); /* an exact bytes or str: runs no code */
+}

@@ -40,8 +40,7 @@ PyDoc_STRVAR(log_set_doc,
 "\n"
 "Choose which log lines of the library are printed to sys.stdout: those up to this level.\n"
 "\n"
-"Holds for all managers of the process; MG_LL_NONE (0), the default, prints nothing. Lines of MG_LL_DEBUG are\n"
-"only made by managers that were created while the level was at least that.");
+"Holds for all managers of the process, from their next poll() on; MG_LL_NONE (0), the default, prints nothing.");
 
 static PyObject *log_set(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
   static const struct tavi_py_signature signature = {"log_set", 1, 1, 1, {"level"}};

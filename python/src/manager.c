@@ -62,6 +62,14 @@ static void after_wait(void *user) {
   PyEval_RestoreThread(((struct tavi_py_manager *)user)->waiting);
 }
 
+/* log_set() is for the whole process; the library is told when it matters next. */
+static void sync_log_level(struct tavi_py_manager *self) {
+  long level = self->state->log_level;
+  tavi_manager_set_log_level(self->c, level > TAVI_LOG_DEBUG ? TAVI_LOG_DEBUG
+                                      : level < TAVI_LOG_NONE ? TAVI_LOG_NONE
+                                                              : (enum tavi_log_level)level);
+}
+
 /* ==== making ==== */
 
 static int parse_backend(PyObject *backend, enum tavi_backend *ret_backend) {
@@ -132,7 +140,6 @@ static int make_manager(struct tavi_py_manager *self, enum tavi_backend backend)
   opts.hook_user = self;
   opts.log = on_log;
   opts.log_user = self;
-  opts.log_level = self->state->log_level >= TAVI_LOG_DEBUG ? TAVI_LOG_DEBUG : TAVI_LOG_INFO;
 
   int err = tavi_manager_new(&opts, &self->c);
   if (err == TAVI_E_NOMEM) {
@@ -216,6 +223,7 @@ static PyObject *poll_once(struct tavi_py_manager *self, int timeout_ms) {
     return NULL;
 
   self->polling = true;
+  sync_log_level(self);
   tavi_py_deliver_polls(self);
   if (self->fatal == NULL)
     err = tavi_manager_poll(self->c, timeout_ms);
@@ -324,6 +332,7 @@ static int open_listener(struct tavi_py_manager *self, struct tavi_py_connection
   struct tavi_listener *listener = NULL;
   int err;
 
+  sync_log_level(self);
   o->opts.listen.handlers = &self->listener_handlers;
   o->opts.listen.listener_user = conn;
   if (use == TAVI_PY_HTTP)

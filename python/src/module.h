@@ -279,6 +279,11 @@ static inline int tavi_py_payload(PyObject *obj, struct tavi_py_payload *ret_pay
   return 0;
 }
 
+/* From this size on send() and reply() hand the owner of a payload to the library instead of copying it; this is the
+ * release function that goes with it. */
+#define TAVI_PY_FOREIGN_BYTES_MIN 65536
+void tavi_py_release(void *owner);
+
 /* A str as UTF-8, anything else is a TypeError that names the argument. */
 int tavi_py_text(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text);
 

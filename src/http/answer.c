@@ -336,6 +336,28 @@ int tavi_http_reply(struct tavi_conn *c, int status, const struct tavi_http_head
   return begin(c, status, headers, header_count, body.len, &body);
 }
 
+int tavi_http_reply_foreign(struct tavi_conn *c, int status, const struct tavi_http_header *headers,
+                            size_t header_count, struct tavi_slice body, void (*release)(void *arg), void *arg) {
+  struct tavi__http *h = tavi__http_of(c);
+  int err;
+  if (!tavi__is_http_server(c) || body.len <= TAVI__SENDQ_ROOM_MAX) {
+    err = tavi_http_reply(c, status, headers, header_count, body);
+    release(arg);
+    return err;
+  }
+
+  err = begin(c, status, headers, header_count, body.len, NULL);
+  if (err == 0 && h->answer == TAVI__ANSWER_LENGTH && h->u.out_left > 0) {
+    h->u.out_left = 0;
+    err = tavi__conn_queue_foreign(c, body.ptr, body.len, release, arg);
+    if (err == 0) after_begin(c);
+    return err;
+  }
+  if (err == 0 && is_stream(h)) err = tavi_http_chunk(c, body.ptr, body.len);
+  release(arg);
+  return err;
+}
+
 int tavi_http_begin(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t header_count,
                     uint64_t length) {
   if (!tavi__is_http_server(c)) return TAVI_E_STATE;

@@ -39,8 +39,8 @@ static void free_manager(struct tavi_manager *m) {
 }
 
 static int open_descriptors(struct tavi_manager *m) {
-  m->poller = m->poller_ops->open();
-  if (m->poller == NULL) return TAVI_E_DESCRIPTORS;
+  int err = m->poller_ops->open(&m->poller);
+  if (err < 0) return err;
 
   m->reserve_fd = tavi__fd_reserve();
   if (m->reserve_fd < 0) return m->reserve_fd;
@@ -182,6 +182,8 @@ uint64_t tavi_millis(void) { return tavi__clock_ns() / 1000000; }
 enum tavi_backend tavi_manager_backend(const struct tavi_manager *m) {
   return m->poller_ops == &tavi__poller_poll ? TAVI_BACKEND_POLL : TAVI_BACKEND_EPOLL;
 }
+
+void tavi_manager_set_log_level(struct tavi_manager *m, enum tavi_log_level level) { m->opts.log_level = level; }
 
 /* ==== memory ==== */
 

@@ -53,8 +53,8 @@ int tavi_timer_start(struct tavi_manager *m, uint64_t delay_ms, uint64_t period_
   if (t == NULL) return TAVI_E_NOMEM;
 
   *t = (struct tavi_timer){.manager = m, .period_ms = period_ms, .fn = fn, .user = user, .turn = m->turn};
-  /* Rounded up, since the turn's time is rounded down: never early. 0 stands for "the next turn". */
-  uint64_t at_ms = delay_ms == 0 ? 0 : (tavi__clock_ns() + 999999) / 1000000 + delay_ms;
+  /* Rounded up, since the turn's time is rounded down: never early. Not for 0 ms, which are over in the next turn. */
+  uint64_t now_ns = tavi__clock_ns(), at_ms = delay_ms == 0 ? now_ns / 1000000 : (now_ns + 999999) / 1000000 + delay_ms;
   if (m->is_waiting) t->turn--; /* made by another thread during the wait: this turn may serve it */
   if (tavi__manager_is_watched(m) && at_ms < tavi__wheel_next_ms(&m->timers)) tavi__manager_kick(m);
   tavi__wheel_add(&m->timers, &t->entry, at_ms);
@@ -84,10 +84,8 @@ static void run(struct tavi_manager *m, struct tavi_timer *t) {
   }
 
   uint64_t next_ms = t->entry.at_ms + t->period_ms;
-  if (t->entry.at_ms == 0 || next_ms <= m->now_ms) { /* it began with 0, or periods were missed: keep the beat */
-    uint64_t from = t->entry.at_ms == 0 ? m->now_ms : t->entry.at_ms;
-    next_ms = from + ((m->now_ms - from) / t->period_ms + 1) * t->period_ms;
-  }
+  if (next_ms <= m->now_ms) /* periods were missed: leave them out and keep the beat */
+    next_ms += ((m->now_ms - next_ms) / t->period_ms + 1) * t->period_ms;
   tavi__wheel_add(&m->timers, &t->entry, next_ms);
 }
 

@@ -243,6 +243,10 @@ int tavi__conn_queue(struct tavi_conn *c, const void *data, size_t len) {
   return queued(c, tavi__sendq_copy(&c->out, c->src.manager, data, len));
 }
 
+int tavi__conn_queue_foreign(struct tavi_conn *c, const void *data, size_t len, void (*release)(void *), void *arg) {
+  return queued(c, tavi__sendq_foreign(&c->out, c->src.manager, data, len, release, arg));
+}
+
 /* Raw bytes by the user: the protocol has a look first. 0: queue them; 1: drop them; negative: an error. */
 static int may_send(struct tavi_conn *c, const void *data, uint64_t len) {
   int err = tavi__conn_may_queue(c, len);
@@ -314,7 +318,9 @@ int tavi_conn_local_addr(const struct tavi_conn *c, struct tavi_addr *ret_addr) 
 }
 
 int tavi_conn_remote_addr(const struct tavi_conn *c, struct tavi_addr *ret_addr) {
+  struct tavi__sockaddr a;
   if (c->peer.family == 0) return TAVI_E_NOT_FOUND;
   tavi__peer_text(&c->peer, ret_addr);
+  if (ret_addr->is_unix && c->src.io.fd >= 0 && tavi__sock_peer(c->src.io.fd, &a) == 0) tavi__sockaddr_text(&a, ret_addr);
   return 0;
 }

@@ -164,6 +164,9 @@ static inline void tavi__conn_queued(struct tavi_conn *c) {
 /* Both around one copied piece. */
 int tavi__conn_queue(struct tavi_conn *c, const void *data, size_t len);
 
+/* Memory that is taken, behind something of the same message: not held against send_bytes_max. */
+int tavi__conn_queue_foreign(struct tavi_conn *c, const void *data, size_t len, void (*release)(void *), void *arg);
+
 /* ==== the parts ==== */
 
 extern const struct tavi__source_ops tavi__stream_ops;

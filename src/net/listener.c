@@ -115,10 +115,14 @@ static void on_failed(struct tavi__source *s, int err) {
   (void) err; /* logged by the loop; on_close follows */
 }
 
-static void on_closed(struct tavi__source *s) {
-  struct tavi_listener *l = listener_of(s);
+static void remove_path(const struct tavi_listener *l) {
   struct tavi__sockaddr a;
   if (l->unix_path != NULL && tavi__sockaddr_unix(l->unix_path, &a)) tavi__sock_unlink(&a);
+}
+
+static void on_closed(struct tavi__source *s) {
+  struct tavi_listener *l = listener_of(s);
+  remove_path(l);
   tavi__fd_close(s->io.fd);
   s->io.fd = -1;
   if (l->own != NULL && l->own->on_close != NULL) l->own->on_close(l, l->own_user);
@@ -175,14 +179,13 @@ int tavi__listen(struct tavi_manager *m, const char *url, const char *default_po
   l = calloc(1, sizeof(*l));
   if (l == NULL) goto fail;
 
-  err = fd = open_socket(&ep, opts);
-  if (fd < 0) goto fail;
-
   if (ep.kind == TAVI__EP_UNIX && ep.host[0] != '@') {
-    err = TAVI_E_NOMEM;
     l->unix_path = strdup(ep.host);
     if (l->unix_path == NULL) goto fail;
   }
+  err = fd = open_socket(&ep, opts);
+  if (fd < 0) goto fail;
+
   err = tavi__source_open(&l->src, m, &listener_ops, fd);
   if (err < 0) goto fail;
 
@@ -198,6 +201,7 @@ int tavi__listen(struct tavi_manager *m, const char *url, const char *default_po
   return 0;
 
 fail:
+  if (fd >= 0) remove_path(l);
   tavi__fd_close(fd);
   if (l != NULL) free(l->unix_path);
   free(l);

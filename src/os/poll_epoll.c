@@ -18,15 +18,18 @@ struct tavi__poller {
   struct epoll_event events[TAVI__READY_MAX];
 };
 
-static struct tavi__poller *open_epoll(void) {
+static int open_epoll(struct tavi__poller **ret_poller) {
   struct tavi__poller *p = malloc(sizeof(*p));
-  if (p == NULL) return NULL;
+  if (p == NULL) return TAVI_E_NOMEM;
 
   p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-  if (p->epoll_fd >= 0) return p;
-
-  free(p);
-  return NULL;
+  if (p->epoll_fd < 0) {
+    int err = tavi__error_of(errno);
+    free(p);
+    return err;
+  }
+  *ret_poller = p;
+  return 0;
 }
 
 static void close_epoll(struct tavi__poller *p) {

@@ -17,7 +17,12 @@ struct tavi__poller {
   size_t begin; /* where the next wait begins to look, so that nobody is left out when more is ready than it can tell */
 };
 
-static struct tavi__poller *open_poll(void) { return calloc(1, sizeof(struct tavi__poller)); }
+static int open_poll(struct tavi__poller **ret_poller) {
+  struct tavi__poller *p = calloc(1, sizeof(*p));
+  if (p == NULL) return TAVI_E_NOMEM;
+  *ret_poller = p;
+  return 0;
+}
 
 static void close_poll(struct tavi__poller *p) {
   free(p->fds);

@@ -39,7 +39,7 @@ struct tavi__ready {
 struct tavi__poller;
 
 struct tavi__poller_ops {
-  struct tavi__poller *(*open)(void); /* NULL: out of memory or descriptors */
+  int (*open)(struct tavi__poller **ret_poller); /* 0, TAVI_E_NOMEM or TAVI_E_DESCRIPTORS */
   void (*close)(struct tavi__poller *p);
   /* Make the registration what p->want says, 0 included: a descriptor that is not watched for anything is still watched for
    * hanging up. Returns 0 or a negative enum tavi_err. */

@@ -219,6 +219,11 @@ int tavi__sock_local(int fd, struct tavi__sockaddr *ret_addr) {
   return getsockname(fd, &ret_addr->u.sa, &ret_addr->len) == 0 ? 0 : tavi__error_of(errno);
 }
 
+int tavi__sock_peer(int fd, struct tavi__sockaddr *ret_addr) {
+  ret_addr->len = sizeof(ret_addr->u);
+  return getpeername(fd, &ret_addr->u.sa, &ret_addr->len) == 0 ? 0 : tavi__error_of(errno);
+}
+
 void tavi__sock_unlink(const struct tavi__sockaddr *a) {
   struct sockaddr_un un;
   if (!tavi__sockaddr_is_unix(a)) return;

@@ -82,6 +82,7 @@ int tavi__sock_error(int fd); /* the pending error (negative), 0 when there is n
 void tavi__sock_shutdown(int fd); /* our side: the peer sees the end */
 bool tavi__sock_is_v6(int fd);
 int tavi__sock_local(int fd, struct tavi__sockaddr *ret_addr);
+int tavi__sock_peer(int fd, struct tavi__sockaddr *ret_addr);
 void tavi__sock_unlink(const struct tavi__sockaddr *a); /* remove a Unix path; nothing for others */
 
 /* ==== descriptors ==== */
