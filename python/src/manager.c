@@ -154,15 +154,15 @@ static int make_manager(struct tavi_py_manager *self, enum tavi_backend backend)
 }
 
 static int manager_init(PyObject *op, PyObject *args, PyObject *kwargs) {
-  static char *names[] = {"handler", "enable_wakeup", "error_handler", "events", "backend", NULL};
+  static const char *const names[] = {"handler", "enable_wakeup", "error_handler", "events", "backend", NULL};
   struct tavi_py_manager *self = (struct tavi_py_manager *)op;
   PyObject *handler = NULL, *error_handler = NULL, *events = NULL, *backend_name = NULL;
   int enable_wakeup = 0;
   uint32_t interest;
   enum tavi_backend backend;
 
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OpO$OO:Manager", names, &handler, &enable_wakeup, &error_handler,
-                                   &events, &backend_name))
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OpO$OO:Manager", (char **)(uintptr_t)names, &handler,
+                                   &enable_wakeup, &error_handler, &events, &backend_name))
     return -1;
   if (parse_interest(events, &interest) < 0 || parse_backend(backend_name, &backend) < 0)
     return -1;
