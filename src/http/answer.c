@@ -175,7 +175,10 @@ static int queue_chunk(struct tavi_conn *c, const char *data, size_t len) {
 static void after_answer(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
   if (h->becomes_raw) {
-    if (h->inside == TAVI__HTTP_OUTSIDE) tavi__http_become_raw(c);
+    if (h->inside == TAVI__HTTP_OUTSIDE && h->phase == TAVI__HTTP_WAIT) {
+      tavi__http_become_raw(c);
+      tavi__http_tell_held(c);
+    }
   } else if (!h->keep_alive) {
     tavi__conn_drain(c, !h->is_body_done);
   } else if (h->inside == TAVI__HTTP_OUTSIDE && h->phase == TAVI__HTTP_WAIT) {

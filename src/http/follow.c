@@ -190,7 +190,7 @@ int tavi__http_server_output(struct tavi_conn *c, const char *data, uint64_t len
   struct tavi__http *h = tavi__http_of(c);
   if (h->is_followed_raw) return 0;
   if (tavi__http_is_head_done(c)) return 1;
-  if (h->answer == TAVI__ANSWER_IDLE) return h->has_answered ? TAVI_E_STATE : 0; /* nobody asked yet: nothing to follow */
+  if (h->answer == TAVI__ANSWER_IDLE) return h->keep_alive ? TAVI_E_STATE : 0; /* false: before the first request */
   if (h->answer != TAVI__ANSWER_NONE) return server_body(c, data, len);
   return data == NULL ? TAVI_E_STATE : server_head(c, data, (size_t) len);
 }

@@ -84,7 +84,6 @@ struct tavi__http {
   bool expects_continue : 1; /* and 100 was not sent */
   bool wants_stream : 1;
   bool becomes_raw : 1;      /* a 2xx to CONNECT: once the callback has returned */
-  bool has_answered : 1;     /* a server's: at least one request */
   bool has_asked : 1;        /* a client's: something was sent that waits for a response */
   bool is_followed_raw : 1;  /* the output is not HTTP; no use in following it */
   uint32_t head_len;         /* HEAD: bytes that were looked at in vain; BODY: of the head at the front of the input */
@@ -180,7 +179,7 @@ bool tavi__http_must_close(const struct tavi_conn *c);
 static inline bool tavi__http_is_head_done(const struct tavi_conn *c) {
   const struct tavi__http *h = tavi__http_of(c);
   bool is_over = h->answer == TAVI__ANSWER_DONE || h->answer == TAVI__ANSWER_IDLE;
-  return is_over && h->has_answered && h->question == TAVI__HTTP1_HEAD;
+  return is_over && h->question == TAVI__HTTP1_HEAD;
 }
 
 /* ==== server.c ==== */
