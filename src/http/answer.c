@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "http/http.h"
-#include "os/clock.h"
 
 /* What the caller's own headers mean for the ones that are added; a sum of: */
 enum asked { ASKED_CLOSE = 1, ASKED_CHUNKED = 2, HAS_DATE = 4, HAS_CONNECTION = 8 };
@@ -113,7 +112,7 @@ static size_t head_room(const struct tavi_http_header *headers, size_t count) {
 }
 
 static const char *new_date(struct tavi__http_conf *conf, uint64_t now_ms) {
-  int64_t unix_ms = tavi__clock_unix_ms();
+  int64_t unix_ms = tavi__manager_unix_ms();
   memcpy(conf->date, "Date: Www, 00 Mmm 0000 00:00:00 GMT\r\nContent-Length: ", sizeof(conf->date));
   tavi__http1_date(unix_ms / 1000, conf->date + 6);
   conf->date_until_ms = now_ms + (uint64_t) (1000 - unix_ms % 1000);

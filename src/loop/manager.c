@@ -177,6 +177,8 @@ size_t tavi_manager_ids(struct tavi_manager *m, uint64_t *ids, size_t cap) {
   return count;
 }
 
+int64_t tavi__manager_unix_ms(void) { return tavi__clock_unix_ms(); }
+
 uint64_t tavi_millis(void) { return tavi__clock_ns() / 1000000; }
 
 enum tavi_backend tavi_manager_backend(const struct tavi_manager *m) {

@@ -69,6 +69,9 @@ struct tavi_manager {
 /* The time of this turn; between turns, and inside waits, the clock's. */
 uint64_t tavi__manager_now(struct tavi_manager *m);
 
+/* Milliseconds since 1970-01-01 UTC, for layers that do not see the clocks themselves. */
+int64_t tavi__manager_unix_ms(void);
+
 /* True when somebody sleeps on the state of the loop right now: a thread in the wait, or a foreign loop between turns. */
 bool tavi__manager_is_watched(const struct tavi_manager *m);
 

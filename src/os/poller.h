@@ -41,8 +41,8 @@ struct tavi__poller;
 struct tavi__poller_ops {
   int (*open)(struct tavi__poller **ret_poller); /* 0, TAVI_E_NOMEM or TAVI_E_DESCRIPTORS */
   void (*close)(struct tavi__poller *p);
-  /* Make the registration what p->want says, 0 included: a descriptor that is not watched for anything is still watched for
-   * hanging up. Returns 0 or a negative enum tavi_err. */
+  /* Make the registration what p->want says, 0 included: a descriptor that is not watched for anything is still
+   * watched for hanging up. Returns 0 or a negative enum tavi_err. */
   int (*update)(struct tavi__poller *p, struct tavi__pollable *what);
   void (*remove)(struct tavi__poller *p, struct tavi__pollable *what);
   /* At most cap events. timeout_ms: negative waits without limit. Returns their number; 0 also after a signal. */

@@ -59,7 +59,7 @@ int tavi__sock_listen(const struct tavi__sockaddr *a, int backlog, unsigned flag
 /* A datagram socket, bound. */
 int tavi__sock_bind_udp(const struct tavi__sockaddr *a, unsigned flags);
 
-/* A stream or datagram socket on its way to a peer: TAVI__AGAIN in *ret_state means "not yet established", 0 "it is". */
+/* A stream or datagram socket on its way to a peer. *ret_state: TAVI__AGAIN, not yet established; 0, it is. */
 int tavi__sock_connect(const struct tavi__sockaddr *a, bool is_udp, int *ret_state);
 
 /* Take an inherited socket: made non-blocking, closed on exec. *ret_is_udp tells its type.

@@ -46,7 +46,8 @@ static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 /* ==== fields ==== */
 
-/* A name or IPv4 address of letters, digits, '.' and '-', perhaps with a port: what nearly every Host is, told with one look. Anything else is left to tavi__http1_authority. */
+/* A name or IPv4 address of letters, digits, '.' and '-', perhaps with a port: what nearly every Host is, told with one
+ * look. Anything else is left to tavi__http1_authority. */
 static inline bool is_plain_authority(struct tavi_slice value, const char *last, const char *end) {
   const char *value_end = value.ptr + value.len;
   const char *p = tavi__http1_scan(value.ptr, last, end, tavi__http1_label_stops);
