@@ -41,7 +41,7 @@ struct tavi_conn_handlers {
   void (*on_accept)(struct tavi_conn *c, void *user);  /* accepted: right after on_open */
   void (*on_read)(struct tavi_conn *c, void *user);    /* bytes arrived; after what the protocol made of them */
   void (*on_write)(struct tavi_conn *c, size_t sent, void *user); /* bytes went to the system */
-  void (*on_low_water)(struct tavi_conn *c, void *user); /* the send queue was above high water and is below low again */
+  void (*on_low_water)(struct tavi_conn *c, void *user); /* the queue was above high water and is below low again */
   void (*on_wakeup)(struct tavi_conn *c, struct tavi_slice data, void *user); /* see tavi_manager_wakeup() */
   void (*on_error)(struct tavi_conn *c, int err, const char *text, void *user); /* why on_close comes next */
   void (*on_close)(struct tavi_conn *c, void *user);   /* last of all, exactly once */
@@ -75,7 +75,7 @@ struct tavi_listen_opts {
   struct tavi_conn_opts conn; /* for each accepted connection */
   int backlog;                /* default 4096; the system may cap it */
   bool reuse_port;            /* SO_REUSEPORT: several processes or managers share the port; default false */
-  bool defer_accept;          /* TCP_DEFER_ACCEPT: accept only when bytes are there. Hides silent peers; default false */
+  bool defer_accept;          /* TCP_DEFER_ACCEPT: accept when bytes are there; hides silent peers; default false */
   const struct tavi_listener_handlers *handlers; /* of the listener itself; default NULL */
   void *listener_user;        /* their user */
 };
@@ -138,20 +138,20 @@ TAVI_API void tavi_conn_resume(struct tavi_conn *c);
 /* All of these append to the send queue, which is flushed at the end of the turn (UDP: sent at once). On an HTTP
  * connection the bytes are followed for their framing, so a response written by hand counts as the answer.
  *
- * Return:  0; TAVI_E_CLOSED (closed, closing, or draining); TAVI_E_LIMIT (send_bytes_max: the connection fails, on_error and
- *          on_close follow); TAVI_E_NOMEM (likewise); TAVI_E_STATE (HTTP: more bytes than the response has);
- *          UDP: TAVI_E_TOO_BIG when one datagram cannot hold it, TAVI_E_SYSTEM; the connection lives on. */
+ * Return:  0; TAVI_E_CLOSED (closed, closing, or draining); TAVI_E_LIMIT (send_bytes_max: the connection fails,
+ *          on_error and on_close follow); TAVI_E_NOMEM (likewise); TAVI_E_STATE (HTTP: more bytes than the response
+ *          has); UDP: TAVI_E_TOO_BIG when one datagram cannot hold it, TAVI_E_SYSTEM; the connection lives on. */
 
 /* Copied. */
 TAVI_API int tavi_conn_send(struct tavi_conn *c, const void *data, size_t len);
 
-/* Taken: nothing is copied; release(arg) is called exactly once, when the last byte has been handed to the system or the
- * connection is closed; on the loop's thread, possibly before this call returns. */
+/* Taken: nothing is copied; release(arg) is called exactly once, when the last byte has been handed to the system or
+ * the connection is closed; on the loop's thread, possibly before this call returns. */
 TAVI_API int tavi_conn_send_foreign(struct tavi_conn *c, const void *data, size_t len, void (*release)(void *arg),
                                     void *arg);
 
-/* Taken: len bytes of the file from offset on (sendfile). fd is closed when they are sent or dropped. A file that turns out
- * to be shorter closes the connection: a wrong length is never made good with other bytes. */
+/* Taken: len bytes of the file from offset on (sendfile). fd is closed when they are sent or dropped. A file that
+ * turns out to be shorter closes the connection: a wrong length is never made good with other bytes. */
 TAVI_API int tavi_conn_send_file(struct tavi_conn *c, int fd, uint64_t offset, uint64_t len);
 
 /* An immutable buffer that many connections can send at the cost of a reference each (one encoding for a broadcast).

@@ -71,13 +71,14 @@ TAVI_API int tavi_http_connect(struct tavi_manager *m, const char *url, const st
 /* Answer the current request at once.
  *
  * headers: name and value of each; borrowed for the call, sent in order. Date, Content-Length and, where needed,
- *          Connection are added. Content-Length among them is replaced by the true one. "Connection: close" closes afterwards.
- *          "Transfer-Encoding: chunked" begins a stream: as tavi_http_begin(TAVI_HTTP_STREAM) with `body` as its
- *          first chunk.
+ *          Connection are added. Content-Length among them is replaced by the true one. "Connection: close" closes
+ *          afterwards. "Transfer-Encoding: chunked" begins a stream: as tavi_http_begin(TAVI_HTTP_STREAM) with `body`
+ *          as its first chunk.
  * body:    copied. It is left out for HEAD (Content-Length still tells its size), 204 and 304.
  * Returns: 0; TAVI_E_ARG (status outside 100..999, a name that is no token, CR, LF or NUL in a value: nothing is sent);
  *          TAVI_E_STATE (no request waits for an answer, or its answer has begun); TAVI_E_CLOSED, TAVI_E_LIMIT,
- *          TAVI_E_NOMEM as in tavi/conn.h. On a connection that is no HTTP server's the response is written as it is. */
+ *          TAVI_E_NOMEM as in tavi/conn.h. On a connection that is no HTTP server's the response is written as it is.
+ *          */
 TAVI_API int tavi_http_reply(struct tavi_conn *c, int status, const struct tavi_http_header *headers,
                              size_t header_count, struct tavi_slice body);
 

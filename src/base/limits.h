@@ -12,7 +12,7 @@
 #define TAVI__ACCEPTS_PER_TURN 128        /* per listener, so that a flood does not starve those who are served */
 #define TAVI__DATAGRAMS_PER_TURN 64       /* per UDP socket */
 #define TAVI__WRITES_PER_TURN 16          /* system calls per connection and flush */
-#define TAVI__FLUSH_ROUNDS 4              /* on_write may send again; so often before the rest waits for the next turn */
+#define TAVI__FLUSH_ROUNDS 4              /* on_write may send again; the rest waits for the next turn */
 
 /* ==== buffers ==== */
 

@@ -139,7 +139,8 @@ static void commit(struct tavi_conn *c, size_t len) {
   tavi__conn_queued(c);
 }
 
-/* The rest of a piece that may be queued: its beginning is in the queue, so it is not asked again whether there is room. */
+/* The rest of a piece that may be queued: its beginning is in the queue, so it is not asked again whether there is
+ * room. */
 static int queue_rest(struct tavi_conn *c, const char *data, size_t len) {
   int err = tavi__sendq_copy(&c->out, c->src.manager, data, len);
   if (err < 0)
@@ -287,8 +288,8 @@ static int begin_big(struct tavi_conn *c, int status, const struct tavi_http_hea
   return err;
 }
 
-/* The head of an answer to the current request, and, when there is one, its whole body. length: of the body in bytes, or
- * TAVI_HTTP_STREAM; a caller's "Transfer-Encoding: chunked" makes it that, too. */
+/* The head of an answer to the current request, and, when there is one, its whole body. length: of the body in bytes,
+ * or TAVI_HTTP_STREAM; a caller's "Transfer-Encoding: chunked" makes it that, too. */
 static int begin(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
                  uint64_t length, const struct tavi_slice *body) {
   struct tavi__http *h = tavi__http_of(c);
@@ -366,7 +367,8 @@ int tavi_http_begin(struct tavi_conn *c, int status, const struct tavi_http_head
   return begin(c, status, headers, header_count, length, NULL);
 }
 
-/* The framing of a stream for one piece. *ret_is_framed: it is to be sent as a chunk; otherwise as it is. 1: it is dropped. */
+/* The framing of a stream for one piece. *ret_is_framed: it is to be sent as a chunk; otherwise as it is. 1: it is
+ * dropped. */
 static int may_stream(struct tavi_conn *c, bool *ret_is_framed) {
   *ret_is_framed = true;
   if (c->src.is_closing || c->is_draining) return TAVI_E_CLOSED;

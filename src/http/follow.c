@@ -165,7 +165,8 @@ static int server_head(struct tavi_conn *c, const char *data, size_t len) {
     size_t before = more->out_len, used = 0;
     struct tavi_slice head = gather(more, data + at, len - at);
     if (head.ptr == NULL) return let_through(h);
-    int r = tavi__http1_response(head.ptr, head.len, (enum tavi__http1_question) h->question, &limits, headers, &used, &msg);
+    enum tavi__http1_question question = (enum tavi__http1_question) h->question;
+    int r = tavi__http1_response(head.ptr, head.len, question, &limits, headers, &used, &msg);
     if (r == TAVI_WIRE_MORE) return remember(more, head) ? 0 : let_through(h);
     if (r < 0) return let_through(h);
     at += used - before;

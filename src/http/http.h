@@ -174,8 +174,8 @@ void tavi__http_answered(struct tavi_conn *c);
 /* True when the rest of the request's body makes it better to close: it may never come, or it is too long to drop. */
 bool tavi__http_must_close(const struct tavi_conn *c);
 
-/* The last answer was to a HEAD, it is complete, and the next request has not come: what the user still sends is the body
- * that such an answer does not have, and is dropped. */
+/* The last answer was to a HEAD, it is complete, and the next request has not come: what the user still sends is the
+ * body that such an answer does not have, and is dropped. */
 static inline bool tavi__http_is_head_done(const struct tavi_conn *c) {
   const struct tavi__http *h = tavi__http_of(c);
   bool is_over = h->answer == TAVI__ANSWER_DONE || h->answer == TAVI__ANSWER_IDLE;

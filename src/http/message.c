@@ -4,7 +4,7 @@
  * streams or drops the body, and calls the user; what differs between the roles is asked of server.c and client.c.
  *
  * Each step looks at the input once and returns 1 when it got somewhere, 0 when it needs more input, or the negated
- * status of a message that cannot be right. tavi__http_on_input() steps until the input or the connection is used up. */
+ * status of a message that cannot be right. tavi__http_on_input() steps until the input is used up. */
 #include <stdlib.h>
 #include <string.h>
 

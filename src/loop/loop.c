@@ -6,8 +6,9 @@
  *  - Sending comes after everything that makes bytes (I/O, wakeups, timers), so that all replies of a turn leave with
  *    one system call per connection; and closing comes after sending, so that nothing is freed while a handler runs
  *    and nothing needs to be checked for having been freed.
- *  - Only sources with work are looked at (`m->work`). One that is idle is in the kernel's set and, perhaps, in the wheel
- *    of deadlines, and costs nothing. The list is also what keeps a turn from waiting when something is left over. */
+ *  - Only sources with work are looked at (`m->work`). One that is idle is in the kernel's set and, perhaps, in the
+ *    wheel of deadlines, and costs nothing. The list is also what keeps a turn from waiting when something is left
+ *    over. */
 #include <limits.h>
 
 #include "loop/log.h"

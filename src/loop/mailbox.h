@@ -3,9 +3,9 @@
  * The one door by which other threads reach the loop: a queue of payloads under a mutex, packed into blocks.
  *
  * A lock-free list was the alternative. It costs an allocation per payload, and its order across a stall is
- * subtle; a lock that is held for one memcpy is as fast with a handful of threads. The loop takes the whole queue at once,
- * so it holds the lock once per batch. The descriptor is raised once per batch, too: `is_raised` is set by the first
- * producer and cleared by the loop before it takes the queue. */
+ * subtle; a lock that is held for one memcpy is as fast with a handful of threads. The loop takes the whole queue at
+ * once, so it holds the lock once per batch. The descriptor is raised once per batch, too: `is_raised` is set by the
+ * first producer and cleared by the loop before it takes the queue. */
 #ifndef TAVI_LOOP_MAILBOX_H
 #define TAVI_LOOP_MAILBOX_H
 

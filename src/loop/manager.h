@@ -72,7 +72,7 @@ uint64_t tavi__manager_now(struct tavi_manager *m);
 /* Milliseconds since 1970-01-01 UTC, for layers that do not see the clocks themselves. */
 int64_t tavi__manager_unix_ms(void);
 
-/* True when somebody sleeps on the state of the loop right now: a thread in the wait, or a foreign loop between turns. */
+/* True when somebody sleeps on the state of the loop: a thread in the wait, or a foreign loop between turns. */
 bool tavi__manager_is_watched(const struct tavi_manager *m);
 
 /* Something has changed outside of a turn's own phases: end the wait, or make the manager's descriptor readable. */

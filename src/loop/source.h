@@ -3,8 +3,8 @@
  * A source: what the loop knows of a connection or a listener. A descriptor, an id, a deadline, work to do at the end
  * of the turn, and a table of what to call. The loop never learns what lies behind it.
  *
- * Life: tavi__source_open() -> (registered at the end of the turn) -> tavi__source_close() marks -> at the end of the turn
- * the descriptor is closed, ops->on_closed is called, ops->destroy frees. Nothing is freed anywhere else. */
+ * Life: tavi__source_open() -> (registered at the end of the turn) -> tavi__source_close() marks -> at the end of the
+ * turn the descriptor is closed, ops->on_closed is called, ops->destroy frees. Nothing is freed anywhere else. */
 #ifndef TAVI_LOOP_SOURCE_H
 #define TAVI_LOOP_SOURCE_H
 
@@ -21,11 +21,12 @@ struct tavi__source_ops {
   enum tavi__source_kind kind;
   /* Something is ready: TAVI__IN, TAVI__OUT, TAVI__HUP; 0 when it was asked for by tavi__source_again(). */
   void (*on_ready)(struct tavi__source *s, unsigned events);
-  /* Send what is queued. Returns true when something is left that can be sent at once (not: that waits for the peer). */
+  /* Send what is queued. Returns true when something is left that does not wait for the peer. */
   bool (*on_flush)(struct tavi__source *s);
   void (*on_deadline)(struct tavi__source *s);
   void (*on_wakeup)(struct tavi__source *s, struct tavi_slice data);
-  void (*on_failed)(struct tavi__source *s, int err); /* the system refuses to watch the descriptor; the source closes next */
+  void (*on_failed)(struct tavi__source *s, int err); /* the system refuses to watch the descriptor; the source closes
+                                                       * next */
   void (*on_closed)(struct tavi__source *s); /* the last callback to the user */
   void (*destroy)(struct tavi__source *s);
 };
@@ -35,7 +36,8 @@ struct tavi__source {
   struct tavi_manager *manager;
   uint64_t id;
   struct tavi__source *next_work;      /* in the manager's list of those with work; see is_queued */
-  struct tavi__wheel_entry deadline;   /* when to call on_deadline; the owner may find that it is early, and sets it again */
+  struct tavi__wheel_entry deadline;   /* when to call on_deadline; the owner may find that it is early, and sets it
+                                        * again */
   struct tavi__pollable io;            /* io.fd is -1 while there is no socket */
   bool is_queued : 1;                  /* in the list */
   bool wants_flush : 1;
@@ -43,7 +45,8 @@ struct tavi__source {
   bool is_closing : 1;
 };
 
-/* Give a source its id and make it findable. Returns 0, TAVI_E_NOMEM, or TAVI_E_CLOSED while the manager closes everything. */
+/* Give a source its id and make it findable. Returns 0, TAVI_E_NOMEM, or TAVI_E_CLOSED while the manager closes
+ * everything. */
 int tavi__source_open(struct tavi__source *s, struct tavi_manager *m, const struct tavi__source_ops *ops, int fd);
 
 /* Mark as closing. Any number of times, from anywhere. */

@@ -295,7 +295,8 @@ unsigned tavi_conn_flags(const struct tavi_conn *c) {
   return (c->is_client ? TAVI_CONN_CLIENT : 0u) | (c->is_udp ? TAVI_CONN_UDP : 0u) |
          (c->peer.family == 1 ? TAVI_CONN_UNIX : 0u) | (c->is_resolving ? TAVI_CONN_RESOLVING : 0u) |
          (c->is_connecting ? TAVI_CONN_CONNECTING : 0u) | (c->is_draining ? TAVI_CONN_DRAINING : 0u) |
-         (c->src.is_closing ? TAVI_CONN_CLOSING : 0u) | (is_now && c->ready_events & TAVI__IN ? TAVI_CONN_READABLE : 0u) |
+         (c->src.is_closing ? TAVI_CONN_CLOSING : 0u) |
+         (is_now && c->ready_events & TAVI__IN ? TAVI_CONN_READABLE : 0u) |
          (is_now && c->ready_events & TAVI__OUT ? TAVI_CONN_WRITABLE : 0u) | (c->is_full ? TAVI_CONN_FULL : 0u) |
          (c->is_paused ? TAVI_CONN_PAUSED : 0u) | (c->proto->is_http ? TAVI_CONN_HTTP : 0u);
 }
@@ -321,6 +322,7 @@ int tavi_conn_remote_addr(const struct tavi_conn *c, struct tavi_addr *ret_addr)
   struct tavi__sockaddr a;
   if (c->peer.family == 0) return TAVI_E_NOT_FOUND;
   tavi__peer_text(&c->peer, ret_addr);
-  if (ret_addr->is_unix && c->src.io.fd >= 0 && tavi__sock_peer(c->src.io.fd, &a) == 0) tavi__sockaddr_text(&a, ret_addr);
+  bool has_path = ret_addr->is_unix && c->src.io.fd >= 0 && tavi__sock_peer(c->src.io.fd, &a) == 0;
+  if (has_path) tavi__sockaddr_text(&a, ret_addr);
   return 0;
 }

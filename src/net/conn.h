@@ -21,9 +21,9 @@ struct tavi__proto {
   void (*on_start)(struct tavi_conn *c);   /* accepted or established */
   void (*on_input)(struct tavi_conn *c);   /* bytes are in tavi__conn_input(); consume what can be used */
   bool (*on_eof)(struct tavi_conn *c);     /* the peer has closed its side; true: handled, false: drain and close */
-  bool (*on_timeout)(struct tavi_conn *c); /* the read deadline passed; true: handled, false: fail with TAVI_E_TIMEOUT */
-  /* Raw bytes of the user are about to be queued (data NULL: len bytes of a file). 0: queue them; 1: drop them, they have
-   * no place on the wire; negative: the error that forbids it. */
+  bool (*on_timeout)(struct tavi_conn *c); /* the read deadline passed; true: handled, false: fail */
+  /* Raw bytes of the user are about to be queued (data NULL: len bytes of a file). 0: queue them; 1: drop them, they
+   * have no place on the wire; negative: the error that forbids it. */
   int (*on_output)(struct tavi_conn *c, const char *data, uint64_t len);
   void (*on_drained)(struct tavi_conn *c); /* the send queue has fallen below low water */
   struct tavi_slice (*peek)(const struct tavi_conn *c); /* what of the input the user may see; NULL: all */

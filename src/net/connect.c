@@ -3,7 +3,8 @@
  * The way to a peer: from a URL to addresses, from addresses to an established socket, the next address when one fails.
  *
  * Literals, Unix paths and localhost are known without asking. Other names are for the manager's resolver, which calls
- * tavi__connect_resolved() or tavi__connect_unresolved() later; it is installed from outside, so this file knows no DNS.
+ * tavi__connect_resolved() or tavi__connect_unresolved() later; it is installed from outside, so this file knows no
+ * DNS.
  *
  * Every failure but an empty URL is told by on_error in a later turn: a program has one place for them. */
 #include "net/connect.h"
@@ -80,7 +81,7 @@ static void give_up_socket(struct tavi_conn *c) {
   tavi__pollable_init(&c->src.io, -1);
 }
 
-/* The socket has become writable, which is success or failure; or it is the turn after the call that found no socket. */
+/* The socket has become writable, which is success or failure; or the call had found no address to try. */
 void tavi__connect_ready(struct tavi_conn *c) {
   struct tavi__dial *d = c->conf->dial;
   if (c->src.io.fd >= 0) {

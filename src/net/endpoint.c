@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See endpoint.h. The syntax is that of RFC 3986 as far as an authority needs it; what cannot be a host is refused here,
- * so that it does not go to a resolver. */
+ * See endpoint.h. The syntax is that of RFC 3986 as far as an authority needs it; what cannot be a host is refused
+ * here, so that it does not go to a resolver. */
 #include "net/endpoint.h"
 
 #include <stdlib.h>

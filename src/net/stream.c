@@ -134,7 +134,7 @@ static void end_draining(struct tavi_conn *c) {
     tavi__source_close(&c->src);
     return;
   }
-  /* The peer may still be sending. Closing now would reset the connection, and the reset may overtake our last bytes. */
+  /* The peer may still be sending. Closing now would reset the connection, and that may overtake our last bytes. */
   if (c->proto->on_end != NULL) c->proto->on_end(c);
   c->proto = &tavi__proto_raw;
   c->state.lingered = 0;

@@ -25,7 +25,8 @@ int tavi__udp_send(struct tavi_conn *c, const void *data, size_t len) {
     tavi__peer_to_sockaddr(&c->peer, c->is_v6, &to);
   }
   ssize_t n = tavi__sock_send_to(c->src.io.fd, data, len, c->is_client ? NULL : &to);
-  if (n == TAVI_E_REFUSED) n = tavi__sock_send_to(c->src.io.fd, data, len, c->is_client ? NULL : &to); /* of an earlier one */
+  if (n == TAVI_E_REFUSED) /* an earlier one was */
+    n = tavi__sock_send_to(c->src.io.fd, data, len, c->is_client ? NULL : &to);
   if (n == TAVI__AGAIN) return TAVI_E_LIMIT;
   if (n < 0) return (int) n;
 
@@ -43,7 +44,8 @@ static void deliver(struct tavi_conn *c, size_t len) {
   m->callbacks++;
   if (c->handlers->on_read != NULL) c->handlers->on_read(c, c->user);
   m->rx_owner = NULL;
-  if (m->rx_len > 0 && !c->src.is_closing) tavi__recvbuf_append(&c->in, m, m->rx_ptr, m->rx_len); /* or it is lost, as UDP may */
+  if (m->rx_len > 0 && !c->src.is_closing)
+    tavi__recvbuf_append(&c->in, m, m->rx_ptr, m->rx_len); /* without memory it is lost, as datagrams may be */
 }
 
 static void on_ready(struct tavi__source *s, unsigned events) {

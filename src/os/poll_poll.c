@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The poller over poll(2): portable, and O(n) per wait by nature. The array is dense; a removed entry is replaced by the
- * last one, so each pollable knows its place. Also the choice of the back end, since this one is always there. */
+ * The poller over poll(2): portable, and O(n) per wait by nature. The array is dense; a removed entry is replaced by
+ * the last one, so each pollable knows its place. Also the choice of the back end, since this one is always there. */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>

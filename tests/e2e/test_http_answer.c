@@ -635,7 +635,7 @@ static void release(void *arg) {
 }
 
 static void begin_with_all_kinds(struct tavi_conn *c, const struct tavi_http_msg *msg) {
-  (void) msg;
+  bool is_head = msg->method.len == 4; /* then any number of bytes is dropped */
   struct tavi_shared *s = NULL;
   CHECK_INT(tavi_http_begin(c, 200, NULL, 0, 20), 0);
   CHECK_INT(tavi_conn_send(c, "copy-", 5), 0);
@@ -643,7 +643,7 @@ static void begin_with_all_kinds(struct tavi_conn *c, const struct tavi_http_msg
   CHECK_INT(tavi_shared_new("shrd-", 5, &s), 0);
   CHECK_INT(tavi_conn_send_shared(c, s), 0);
   CHECK_INT(tavi_conn_send_file(c, dup(file_fd), 2, 5), 0);
-  CHECK_INT(tavi_conn_send_foreign(c, "more", 4, release, NULL), TAVI_E_STATE);
+  CHECK_INT(tavi_conn_send_foreign(c, "more", 4, release, NULL), is_head ? 0 : TAVI_E_STATE);
   tavi_shared_unref(s);
 }
 
