@@ -631,6 +631,7 @@ PyDoc_STRVAR(http_basic_auth_doc,
 "with send(). RuntimeError when closed.");
 
 static PyMethodDef connection_methods[] = {
+    {"__reduce__", tavi_py_no_pickle, METH_NOARGS, NULL},
     {"set_handler", TAVI_PY_FASTCALL(connection_set_handler), set_handler_doc},
     {"send", TAVI_PY_FASTCALL(connection_send), send_doc},
     {"recv", TAVI_PY_FASTCALL(connection_recv), recv_doc},

@@ -129,3 +129,8 @@ int tavi_py_arguments(const struct tavi_py_signature *signature, PyObject *const
 void tavi_py_release(void *owner) {
   Py_DECREF((PyObject *)owner); /* an exact bytes or str: runs no code */
 }
+
+PyObject *tavi_py_no_pickle(PyObject *self, PyObject *Py_UNUSED(unused)) {
+  PyErr_Format(PyExc_TypeError, "cannot pickle '%.200s' object", Py_TYPE(self)->tp_name);
+  return NULL;
+}

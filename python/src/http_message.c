@@ -278,6 +278,7 @@ static PyObject *message_status(PyObject *op, PyObject *Py_UNUSED(ignored)) {
 /* ==== type ==== */
 
 static PyMethodDef message_methods[] = {
+    {"__reduce__", tavi_py_no_pickle, METH_NOARGS, NULL},
     {"header", TAVI_PY_FASTCALL(message_header), header_doc},
     {"headers", message_headers, METH_NOARGS, headers_doc},
     {"trailers", message_trailers, METH_NOARGS, trailers_doc},

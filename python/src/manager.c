@@ -80,7 +80,11 @@ static int parse_backend(PyObject *backend, enum tavi_backend *ret_backend) {
     if (name == NULL || name[0] == '\0')
       name = "auto";
   } else {
-    name = PyUnicode_Check(backend) ? PyUnicode_AsUTF8(backend) : "";
+    if (!PyUnicode_Check(backend)) {
+      PyErr_Format(PyExc_TypeError, "backend must be a str or None, not %.100s", Py_TYPE(backend)->tp_name);
+      return -1;
+    }
+    name = PyUnicode_AsUTF8(backend);
     if (name == NULL)
       return -1;
   }
@@ -830,6 +834,7 @@ static void manager_dealloc(PyObject *op) {
 }
 
 static PyMethodDef manager_methods[] = {
+    {"__reduce__", tavi_py_no_pickle, METH_NOARGS, NULL},
     {"poll", TAVI_PY_FASTCALL(manager_poll), poll_doc},
     {"listen", TAVI_PY_FASTCALL(manager_listen), listen_doc},
     {"connect", TAVI_PY_FASTCALL(manager_connect), connect_doc},

@@ -284,6 +284,9 @@ static inline int tavi_py_payload(PyObject *obj, struct tavi_py_payload *ret_pay
 #define TAVI_PY_FOREIGN_BYTES_MIN 65536
 void tavi_py_release(void *owner);
 
+/* __reduce__ of all types: what they stand for cannot be copied. */
+PyObject *tavi_py_no_pickle(PyObject *self, PyObject *unused);
+
 /* A str as UTF-8, anything else is a TypeError that names the argument. */
 int tavi_py_text(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text);
 

@@ -133,6 +133,7 @@ static void timer_dealloc(PyObject *op) {
 }
 
 static PyMethodDef timer_methods[] = {
+    {"__reduce__", tavi_py_no_pickle, METH_NOARGS, NULL},
     {"cancel", timer_cancel, METH_NOARGS, cancel_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -437,7 +437,7 @@ int tavi_http_refuse(struct tavi_conn *c, int status) {
   struct tavi__http *h = tavi__http_of(c);
   int err = may_begin(c, status);
   if (err < 0) return err;
-  h->is_body_done = h->keep_alive = false; /* whatever follows on this connection is not looked at */
+  h->is_body_done = h->keep_alive = h->is_plain = false; /* whatever follows on this connection is not looked at */
   return begin(c, status, &plain, 1, len, &(struct tavi_slice){text, len});
 }
 

@@ -10,6 +10,7 @@
  *    wheel of deadlines, and costs nothing. The list is also what keeps a turn from waiting when something is left
  *    over. */
 #include <limits.h>
+#include <stdlib.h>
 
 #include "loop/log.h"
 #include "loop/manager.h"
@@ -181,10 +182,10 @@ static void watch(struct tavi_manager *m, struct tavi__source *s) {
 static void finish(struct tavi_manager *m, struct tavi__source *s) {
   if (tavi__wheel_has(&s->deadline)) tavi__wheel_remove(&s->deadline);
   if (s->io.is_registered) m->poller_ops->remove(m->poller, &s->io);
-  s->ops->on_closed(s);
   pthread_mutex_lock(&m->mail.lock);
-  tavi__idmap_remove(&m->ids, s->id);
+  tavi__idmap_remove(&m->ids, s->id); /* from here on wakeups for it are refused */
   pthread_mutex_unlock(&m->mail.lock);
+  s->ops->on_closed(s);
   s->ops->destroy(s);
 }
 
@@ -222,14 +223,35 @@ static void set_alarm(struct tavi_manager *m) {
   m->alarm_ms = ms;
 }
 
+/* Newest first, as things are taken down: what was made by something else goes before it. */
+static void close_each(struct tavi_manager *m) {
+  size_t count = tavi_manager_ids(m, NULL, 0);
+  uint64_t *ids = malloc((count + 1) * sizeof(*ids));
+  for (struct tavi__source *s = m->work; s != NULL; s = s->next_work) s->is_queued = s->is_closing;
+  for (m->work_end = &m->work; *m->work_end != NULL;) { /* those that close already keep their place */
+    if ((*m->work_end)->is_queued)
+      m->work_end = &(*m->work_end)->next_work;
+    else
+      *m->work_end = (*m->work_end)->next_work;
+  }
+
+  if (ids != NULL) {
+    tavi_manager_ids(m, ids, count);
+    while (count > 0) tavi__source_close(find(m, ids[--count]));
+    free(ids);
+    return;
+  }
+  for (size_t i = 0; m->ids.bits != 0 && i < (size_t) 1 << m->ids.bits; i++) /* no memory: in any order */
+    if (m->ids.place[i] != NULL) tavi__source_close(find(m, *m->ids.place[i]));
+}
+
 int tavi__manager_finish_all(struct tavi_manager *m) {
   if (m->is_in_turn) return TAVI_E_BUSY;
 
   m->is_in_turn = true;
   m->is_closing_all = true;
   m->is_broken = false;
-  for (size_t i = 0; m->ids.bits != 0 && i < (size_t) 1 << m->ids.bits; i++)
-    if (m->ids.place[i] != NULL) tavi__source_close(find(m, *m->ids.place[i]));
+  close_each(m);
   settle(m);
   tavi__timers_cancel_all(m);
   m->is_closing_all = false;

@@ -89,8 +89,11 @@ static void run_threads(void) {
   delivered = 0;
   refused = 0;
   for (uintptr_t i = 0; i < THREADS; i++) CHECK_INT(pthread_create(&threads[i], NULL, send_many, (void *)i), 0);
-  while (delivered < THREADS * PER_THREAD) /* a wait that nobody ends is a lost payload */
-    if (!CHECK(tavi_manager_poll(manager, DEADLINE_MS) > 0)) break;
+  while (delivered < THREADS * PER_THREAD) { /* a wait that nobody ends is a lost payload */
+    uint64_t before = tavi_millis();
+    CHECK(tavi_manager_poll(manager, DEADLINE_MS) >= 0);
+    if (!CHECK(tavi_millis() - before < DEADLINE_MS)) break;
+  }
   for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
   CHECK_INT(delivered, THREADS * PER_THREAD);
   close_down();

@@ -155,6 +155,8 @@ class Peer:
             self.socket.close()
             raise
         self.socket.setblocking(False)
+        if family != socket.AF_UNIX:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @property
     def address(self):

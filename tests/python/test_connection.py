@@ -355,6 +355,15 @@ def test_a_single_reply_larger_than_the_send_maximum_is_accepted(http, peer):
     assert response.body == b"y" * 500_000
 
 
+@pytest.mark.parametrize("sent", [b"", b"x"])
+def test_idle_time_out(pair, sent):
+    manager, conn, client = pair(idle_timeout_ms=60)
+    client.send(sent)
+    spin(manager, client.closed, wait_ms=20)
+    assert conn.userdata.names(conn)[-2:] == ["ERROR", "CLOSE"]
+    assert conn.userdata.names(conn).count("READ") == len(sent)
+
+
 def test_is_full_tells_of_the_high_water_mark(pair):
     manager, conn, client = pair(send_high_water=200_000, send_low_water=50_000)
     assert conn.is_full is False

@@ -444,7 +444,6 @@ def test_what_just_fits_is_served(http, peer, options, request_bytes):
     ("head_timeout_ms", b"GET / HTTP/1.1\r\nHo", 408),
     ("body_timeout_ms", post("/", b"12345")[:-2], 408),
     ("head_timeout_ms", b"", None),
-    ("idle_timeout_ms", b"", None),
 ])
 def test_time_outs_of_requests(http, peer, option, sent, status):
     events = Recorder(hello)

@@ -124,6 +124,8 @@ def test_close_of_the_manager_in_the_error_handler_is_refused(make_manager):
     seen = []
 
     def error_handler(exc):
+        if len(seen) > 1:
+            return
         with pytest.raises(RuntimeError):
             manager.close()
         with pytest.raises(RuntimeError):
