@@ -111,6 +111,8 @@ static ssize_t write_once(struct tavi_conn *c, size_t *ret_asked) {
 
 static void after_sent(struct tavi_conn *c, size_t sent) {
   uint32_t limit_ms = c->conf->opts.write_timeout_ms;
+  bool is_relieved = c->is_full && c->out.bytes <= c->conf->opts.send_low_water;
+  if (is_relieved) c->is_full = false; /* before on_write, which for some is the only word of it */
   if (sent > 0) {
     touch(c);
     if (c->handlers->on_write != NULL) c->handlers->on_write(c, sent, c->user);
@@ -119,8 +121,7 @@ static void after_sent(struct tavi_conn *c, size_t sent) {
   }
   if (c->is_blocked && limit_ms != 0 && c->write_deadline_ms == 0)
     tavi__conn_write_deadline(c, c->src.manager->now_ms + limit_ms);
-  if (c->is_full && c->out.bytes <= c->conf->opts.send_low_water) {
-    c->is_full = false;
+  if (is_relieved) {
     if (c->proto->on_drained != NULL) c->proto->on_drained(c);
     if (!c->src.is_closing && c->handlers->on_low_water != NULL) c->handlers->on_low_water(c, c->user);
   }

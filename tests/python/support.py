@@ -83,7 +83,7 @@ class Response:
 
 
 def _chunked_body(data, at):
-    body = b""
+    parts = []
     while True:
         end = data.find(b"\r\n", at)
         if end < 0:
@@ -91,11 +91,11 @@ def _chunked_body(data, at):
         size = int(data[at:end].split(b";")[0], 16)
         if len(data) < end + 2 + size + 2:
             return None, at
-        body += data[end + 2:end + 2 + size]
+        parts.append(data[end + 2:end + 2 + size])
         assert data[end + 2 + size:end + 4 + size] == b"\r\n", "a chunk must end in CRLF"
         at = end + 4 + size
         if size == 0:
-            return body, at
+            return b"".join(parts), at
 
 
 def read_responses(data, methods=()):

@@ -300,7 +300,7 @@ def test_wakeups_race_with_closing_connections(raw, peer):
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for _ in range(60):
+    for _ in range(20):
         client = peer(port)
         spin(manager, lambda: len(manager.connections) == 2)
         numbers.append(manager.connections[1].id)
