@@ -347,7 +347,7 @@ static int begin_with_body(struct tavi_conn *c, struct tavi_http_msg *msg, size_
   r = after_headers(c, msg, head_len, end, &trailers);
   if (r != 0) return r;
   if (h->body_left > tavi__http_conf_of(c)->body_bytes_max) return -413;
-  if (msg->framing == TAVI_HTTP_CHUNKED && msg->body.len > tavi__http_conf_of(c)->body_bytes_max) return -413;
+  if (msg->body.len > tavi__http_conf_of(c)->body_bytes_max) return -413;
   if (!h->is_body_done) {
     h->phase = TAVI__HTTP_BODY;
     h->head_len = (uint32_t) head_len;

@@ -128,7 +128,8 @@ static void serve_wakeups(struct tavi_manager *m) {
   struct tavi_slice data;
   if (m->is_broken || !m->has_mail) return;
 
-  m->has_mail = false;
+  /* The rest of a turn that was broken off comes first. Behind it may be newer mail, for which nobody rings again. */
+  m->has_mail = tavi__mailbox_has_batch(&m->mail);
   if (!tavi__mailbox_take(&m->mail)) return;
   while (!m->is_broken && tavi__mailbox_next(&m->mail, &id, &data)) {
     struct tavi__source *s = find(m, id);

@@ -103,6 +103,7 @@ static ssize_t write_once(struct tavi_conn *c, size_t *ret_asked) {
   uint64_t offset = 0;
   bool more = false;
   int count = tavi__sendq_next(&c->out, iov, TAVI__IOV_MAX, &file_fd, &offset, ret_asked, &more);
+  if (c->is_draining) more = true; /* our closing follows at once: let it travel in the same packet */
   if (count == 1) return tavi__sock_send(fd, iov[0].iov_base, *ret_asked, more);
   if (count > 1) return tavi__sock_sendv(fd, iov, count, more);
   ssize_t n = tavi__sock_send_file(fd, file_fd, offset, *ret_asked);
