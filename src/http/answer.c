@@ -400,11 +400,23 @@ int tavi_http_chunk(struct tavi_conn *c, const void *data, size_t len) {
   return tavi__http_of(c)->question == TAVI__HTTP1_HEAD ? 0 : queue_chunk(c, data, len);
 }
 
+/* The end of a client's upload, as if written by hand. */
+static int send_last_chunk(struct tavi_conn *c, const struct tavi_http_header *trailers, size_t trailer_count) {
+  int unused, err = TAVI_E_ARG;
+  char *start = malloc(head_room(trailers, trailer_count));
+  if (start == NULL) return TAVI_E_NOMEM;
+
+  char *end = put_headers(PUT(start, "0\r\n"), trailers, trailer_count, &unused);
+  if (end != NULL) err = tavi_conn_send(c, start, (size_t) (PUT(end, "\r\n") - start));
+  free(start);
+  return err;
+}
+
 int tavi_http_end(struct tavi_conn *c, const struct tavi_http_header *trailers, size_t trailer_count) {
   bool is_framed;
   int err = may_stream(c, &is_framed);
   if (err != 0) return err < 0 ? err : 0;
-  if (!tavi__is_http_server(c)) return tavi_conn_send(c, "0\r\n\r\n", 5);
+  if (!tavi__is_http_server(c)) return send_last_chunk(c, trailers, trailer_count);
 
   struct tavi__http *h = tavi__http_of(c);
   if (!is_framed) {

@@ -32,19 +32,19 @@ static struct tavi_slice gather(struct tavi__http_more *more, const char *data, 
   return (struct tavi_slice){more->out_head, more->out_len};
 }
 
-/* It is not complete: remember it. False: out of memory, or far too long. */
-static bool remember(struct tavi__http_more *more, struct tavi_slice head) {
-  if (head.len > FOLLOWED_HEAD_BYTES) return false;
-  if (more->out_len > 0) return true;
+/* It is not complete: remember it. Returns 0, TAVI_E_NOMEM, or TAVI_E_LIMIT: it is far too long. */
+static int remember(struct tavi__http_more *more, struct tavi_slice head) {
+  if (head.len > FOLLOWED_HEAD_BYTES) return TAVI_E_LIMIT;
+  if (more->out_len > 0) return 0;
   if (more->out_cap < head.len) {
     char *bigger = realloc(more->out_head, FOLLOWED_HEAD_BYTES);
-    if (bigger == NULL) return false;
+    if (bigger == NULL) return TAVI_E_NOMEM;
     more->out_head = bigger;
     more->out_cap = FOLLOWED_HEAD_BYTES;
   }
   memcpy(more->out_head, head.ptr, head.len);
   more->out_len = head.len;
-  return true;
+  return 0;
 }
 
 /* Go through chunks. The decoder takes a trailer section only whole: what there is of one is remembered as a head is.
@@ -62,7 +62,7 @@ static int64_t follow_chunks(struct tavi__http_more *more, const char *data, siz
     if (r < 0) return -1;
     at += used;
     if (r == TAVI_WIRE_MORE && at < in.len)
-      return remember(more, (struct tavi_slice){in.ptr + at, in.len - at}) ? (int64_t) len : -1;
+      return remember(more, (struct tavi_slice){in.ptr + at, in.len - at}) == 0 ? (int64_t) len : -1;
     if (r != TAVI_WIRE_MORE && event == TAVI__HTTP1_TRAILERS) {
       more->out_len = 0;
       *ret_is_end = true;
@@ -167,7 +167,7 @@ static int server_head(struct tavi_conn *c, const char *data, size_t len) {
     if (head.ptr == NULL) return let_through(h);
     enum tavi__http1_question question = (enum tavi__http1_question) h->question;
     int r = tavi__http1_response(head.ptr, head.len, question, &limits, headers, &used, &msg);
-    if (r == TAVI_WIRE_MORE) return remember(more, head) ? 0 : let_through(h);
+    if (r == TAVI_WIRE_MORE) return remember(more, head) == 0 ? 0 : let_through(h);
     if (r < 0) return let_through(h);
     at += used - before;
     more->out_len = 0;
@@ -233,10 +233,16 @@ static int64_t client_head(struct tavi__http *h, const char *data, size_t len) {
   if (head.ptr == NULL) return TAVI_E_NOMEM;
 
   int r = tavi__http1_request(head.ptr, head.len, &limits, headers, &used, &msg);
-  if (r == TAVI_WIRE_MORE) return remember(more, head) ? (int64_t) len : TAVI_E_LIMIT;
+  if (r == TAVI_WIRE_MORE) {
+    int err = remember(more, head);
+    return err < 0 ? err : (int64_t) len;
+  }
   if (r < 0) { /* not to our taste; what counts is the method, and where it ends */
     const char *end = memmem(head.ptr, head.len, "\r\n\r\n", 4);
-    if (end == NULL) return remember(more, head) ? (int64_t) len : TAVI_E_LIMIT;
+    if (end == NULL) {
+      int err = remember(more, head);
+      return err < 0 ? err : (int64_t) len;
+    }
     used = (size_t) (end + 4 - head.ptr);
     h->is_followed_raw = true; /* the length of its body is not known, so nothing behind it is either */
   } else {

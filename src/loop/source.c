@@ -42,21 +42,21 @@ void tavi__source_close(struct tavi__source *s) {
 }
 
 void tavi__source_flush(struct tavi__source *s) {
-  if (s->wants_flush) return;
+  if (s->wants_flush || s->is_closing) return;
 
   s->wants_flush = s->manager->wants_flush = true;
   tavi__source_queue(s);
 }
 
 void tavi__source_again(struct tavi__source *s) {
-  if (s->wants_again) return;
+  if (s->wants_again || s->is_closing) return;
 
   s->wants_again = true;
   tavi__source_queue(s);
 }
 
 void tavi__source_want(struct tavi__source *s, unsigned events) {
-  if (s->io.want == events) return;
+  if (s->io.want == events || s->is_closing) return; /* a close callback may still ask, for the last time */
 
   s->io.want = (uint8_t) events;
   if (events != s->io.has) tavi__source_queue(s);

@@ -78,12 +78,13 @@ void tavi__conn_destroy(struct tavi__source *s) {
 
 void tavi__conn_on_closed(struct tavi__source *s) {
   struct tavi_conn *c = tavi__conn_of(s);
-  if (c->proto->on_end != NULL) c->proto->on_end(c);
   tavi__fd_close(s->io.fd);
   s->io.fd = -1;
   tavi__sendq_clear(&c->out, s->manager);
-  tavi__recvbuf_free(&c->in, s->manager);
+  /* What was received is still there: a slow consumer takes the rest here when the peer has gone. */
   if (c->handlers->on_close != NULL) c->handlers->on_close(c, c->user);
+  if (c->proto->on_end != NULL) c->proto->on_end(c);
+  tavi__recvbuf_free(&c->in, s->manager);
 }
 
 void tavi__conn_on_wakeup(struct tavi__source *s, struct tavi_slice data) {

@@ -61,8 +61,10 @@ __attribute__((unused)) static void tear_down(void) {
 #define RUN_UNTIL(condition)                                                                             \
   __extension__({                                                                                        \
     uint64_t run_until__end = tavi_millis() + DEADLINE_MS;                                               \
-    while (!(condition) && tavi_millis() < run_until__end) CHECK(tavi_manager_poll(manager, 5) >= 0);    \
-    test_check(__FILE__, __LINE__, "in time: " #condition, (condition));                                 \
+    bool run_until__held;                                                                                \
+    while (!(run_until__held = (condition)) && tavi_millis() < run_until__end)                           \
+      CHECK(tavi_manager_poll(manager, 5) >= 0);                                                         \
+    test_check(__FILE__, __LINE__, "in time: " #condition, run_until__held);                             \
   })
 
 /* Let everything happen that is about to happen: turns without waiting, until some in a row were quiet. */

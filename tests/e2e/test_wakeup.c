@@ -16,6 +16,7 @@ static void open_target(void (*hook)(struct peer *, enum event)) {
   side.hook = hook;
   CHECK_INT(tavi_udp_listen(manager, "udp://127.0.0.1:0", NULL, &e2e_handlers, &side, &target), 0);
   target_id = tavi_conn_id(target);
+  tavi_manager_poll(manager, 0); /* registered: from now on a turn is for what happens */
 }
 
 static void close_down(void) {

@@ -154,7 +154,8 @@ def test_udp_listener_gets_every_datagram_itself(make_manager):
     events = Recorder(lambda conn, ev, data: seen.append(conn.recv_data()) if ev == MG_EV_READ else None)
     manager = make_manager(events)
     listener = manager.listen(f"udp://{HOST}:0")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as two:
+    kind = socket.AF_INET, socket.SOCK_DGRAM
+    with socket.socket(*kind) as one, socket.socket(*kind) as two:
         for number, sender in enumerate((one, two, one)):
             sender.sendto(b"datagram %d" % number, listener.local_addr[:2])
         spin(manager, lambda: events.count("READ") == 3)

@@ -118,7 +118,8 @@ def test_an_earlier_timer_moves_it_forward(make_manager):
 @epoll_only
 def test_it_is_readable_for_a_wakeup_from_a_thread(make_manager):
     arrived = []
-    manager = make_manager(lambda conn, ev, data: arrived.append(data) if ev == MG_EV_WAKEUP else None, enable_wakeup=True)
+    manager = make_manager(lambda conn, ev, data: arrived.append(data) if ev == MG_EV_WAKEUP else None,
+                           enable_wakeup=True)
     listener = manager.listen(f"tcp://{HOST}:0")
     quiet(manager)
     thread = threading.Thread(target=lambda: [manager.wakeup(listener.id, b"%d" % n) for n in range(1000)])
@@ -214,7 +215,7 @@ def test_inside_asyncio(make_manager):
                 await asyncio.sleep(0)
                 conn.reply(200, "from a coroutine")
 
-        answers = await asyncio.gather(*(ask("/") for _ in range(20)), *(ask("/later") for _ in range(5)), answer_later())
+        answers = await asyncio.gather(*map(ask, ["/"] * 20 + ["/later"] * 5), answer_later())
         assert answers[:20] == [b"OK"] * 20
         assert answers[20:25] == [b"from a coroutine"] * 5
         await loop.run_in_executor(None, lambda: [manager.wakeup(listener.id, b"%d" % n) for n in range(500)])

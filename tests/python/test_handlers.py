@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Which handler runs (api.md 4.1), and what becomes of the exceptions it raises (4.2)."""
+import functools
 import gc
 import http.client
 import signal
@@ -9,7 +10,7 @@ import time
 import pytest
 
 from cymongoose import MG_EV_ACCEPT, MG_EV_CLOSE, MG_EV_ERROR, MG_EV_HTTP_MSG, MG_EV_OPEN, MG_EV_POLL, MG_EV_READ
-from support import DEADLINE, HOST, Recorder, get, hello, python_process, read_line, run_python, settle, spin
+from support import DEADLINE, HOST, Recorder, get, hello, name_of, python_process, read_line, run_python, settle, spin
 
 # ==== which one ====
 
@@ -146,9 +147,9 @@ def test_every_kind_of_callable_is_a_handler(make_manager, peer):
         def static(*args):
             hello(*args)
 
-    import functools
     manager = make_manager()
-    for handler in (Callable(), Callable().method, Callable.static, functools.partial(hello), lambda *args: hello(*args)):
+    for handler in (Callable(), Callable().method, Callable.static, functools.partial(hello), lambda *args: hello(*args),
+                    Callable.__call__.__get__(Callable())):
         client = peer(manager.listen(f"http://{HOST}:0", handler).local_addr[1])
         client.send(get())
         spin(manager, lambda: client.responses(1))
@@ -478,7 +479,6 @@ def test_wakeups_and_timers_survive_an_interrupt(make_manager):
 
 @pytest.mark.parametrize("event", ["READ", "WRITE", "CLOSE", "ACCEPT", "ERROR"])
 def test_an_interrupt_in_any_event_leaves_the_loop_whole(raw, peer, event):
-    from support import name_of
     raised = []
 
     def handler(conn, ev, data):

@@ -250,6 +250,7 @@ def test_an_early_answer_in_hdrs_skips_the_body(http, peer):
 # ==== refused ====
 
 LONG = "x" * 100_000
+CHUNKED = head("Host: x", "Transfer-Encoding: chunked")
 MALFORMED = [
     ("garbage", b"\x16\x03\x01 nonsense\r\n\r\n", (400,)),
     ("text", b"hello there\r\n\r\n", (400,)),
@@ -292,24 +293,26 @@ MALFORMED = [
     ("length above 64 bits", head("Host: x", "Content-Length: 99999999999999999999999"), (400, 413)),
     ("length above the limit", head("Host: x", "Content-Length: 9999999999"), (413,)),
     ("both framings", head("Host: x", "Content-Length: 5", "Transfer-Encoding: chunked") + b"0\r\n\r\n", (400,)),
-    ("both framings, other order", head("Host: x", "Transfer-Encoding: chunked", "Content-Length: 5") + b"0\r\n\r\n", (400,)),
+    ("both framings, other order",
+     head("Host: x", "Transfer-Encoding: chunked", "Content-Length: 5") + b"0\r\n\r\n", (400,)),
     ("unknown coding", head("Host: x", "Transfer-Encoding: gzip"), (501, 400)),
     ("unknown coding before chunked", head("Host: x", "Transfer-Encoding: gzip, chunked"), (501,)),
     ("chunked not last", head("Host: x", "Transfer-Encoding: chunked, gzip"), (400, 501)),
     ("chunked twice", head("Host: x", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"), (400, 501)),
     ("almost chunked", head("Host: x", "Transfer-Encoding: xchunked"), (400, 501)),
     ("chunked with a vertical tab", head("Host: x", "Transfer-Encoding: \x0bchunked"), (400, 501)),
-    ("coding in http/1.0", head("Host: x", "Transfer-Encoding: chunked", start="POST / HTTP/1.0") + b"0\r\n\r\n", (400,)),
+    ("coding in http/1.0",
+     head("Host: x", "Transfer-Encoding: chunked", start="POST / HTTP/1.0") + b"0\r\n\r\n", (400,)),
     ("unknown expectation", head("Host: x", "Expect: miracles"), (417,)),
-    ("bad chunk size", head("Host: x", "Transfer-Encoding: chunked") + b"zz\r\n", (400,)),
-    ("negative chunk size", head("Host: x", "Transfer-Encoding: chunked") + b"-1\r\n", (400,)),
-    ("chunk size with prefix", head("Host: x", "Transfer-Encoding: chunked") + b"0x1\r\nx\r\n0\r\n\r\n", (400,)),
-    ("huge chunk size", head("Host: x", "Transfer-Encoding: chunked") + b"fffffffffffffffff\r\n", (400, 413)),
-    ("chunk longer than said", head("Host: x", "Transfer-Encoding: chunked") + b"1\r\nxy\r\n0\r\n\r\n", (400,)),
-    ("chunk ended by LF", head("Host: x", "Transfer-Encoding: chunked") + b"1\nx\n0\n\n", (400,)),
-    ("endless chunk extension", head("Host: x", "Transfer-Encoding: chunked") + b"1;" + b"x" * 100_000, (400, 413, 431)),
-    ("forbidden byte in a trailer", head("Host: x", "Transfer-Encoding: chunked") + b"0\r\nX\0: y\r\n\r\n", (400,)),
-    ("large trailers", head("Host: x", "Transfer-Encoding: chunked") + b"0\r\nX: " + b"y" * 100_000 + b"\r\n\r\n", (400, 431)),
+    ("bad chunk size", CHUNKED + b"zz\r\n", (400,)),
+    ("negative chunk size", CHUNKED + b"-1\r\n", (400,)),
+    ("chunk size with prefix", CHUNKED + b"0x1\r\nx\r\n0\r\n\r\n", (400,)),
+    ("huge chunk size", CHUNKED + b"fffffffffffffffff\r\n", (400, 413)),
+    ("chunk longer than said", CHUNKED + b"1\r\nxy\r\n0\r\n\r\n", (400,)),
+    ("chunk ended by LF", CHUNKED + b"1\nx\n0\n\n", (400,)),
+    ("endless chunk extension", CHUNKED + b"1;" + b"x" * 100_000, (400, 413, 431)),
+    ("forbidden byte in a trailer", CHUNKED + b"0\r\nX\0: y\r\n\r\n", (400,)),
+    ("large trailers", CHUNKED + b"0\r\nX: " + b"y" * 100_000 + b"\r\n\r\n", (400, 431)),
     ("100 KB header", head("Host: x", "X-Big: " + LONG), (431,)),
     ("10,000 headers", head("Host: x", *(f"X-{n}: {n}" for n in range(10_000))), (431,)),
     ("500 headers", head("Host: x", *(f"X-{n}: {n}" for n in range(500))), (431,)),
@@ -360,7 +363,7 @@ def test_peers_that_stop_midway(http, peer, what):
     manager, port = http(events)
     client = peer(port)
     client.send({"unfinished head": b"GET / HTTP/1.1\r\nHost: x\r\nX-", "unfinished body": post("/", b"x" * 10)[:-5],
-                 "unfinished chunk": head("Host: x", "Transfer-Encoding: chunked") + b"5\r\nab", "nothing": b"",
+                 "unfinished chunk": CHUNKED + b"5\r\nab", "nothing": b"",
                  "half a method": b"GE", "reset in a head": b"GET / HT", "reset after a request": get()}[what])
     if what != "nothing":
         spin(manager, lambda: events.count("READ") or events.accepted() and settle(manager, 3) is None)
@@ -480,7 +483,8 @@ def test_a_slow_sender_does_not_extend_the_time_for_a_head(http, peer):
             break
         assert time.monotonic() < end
         client.send(bytes([byte]))
-        manager.poll(2)
+        manager.poll(2)  # returns for the byte
+        manager.poll(2)  # and this one waits: the whole head would take 20 s
     assert client.closed()
 
 

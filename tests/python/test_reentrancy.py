@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Calls from inside handlers: what is refused, and that anything may be closed, sent on or opened there (api.md 4.3)."""
+"""Calls from inside handlers: what is refused, and that anything may be closed or opened there (api.md 4.3)."""
 import gc
+import http.client
 import threading
 
 import pytest
@@ -142,7 +143,7 @@ def test_close_of_the_manager_in_the_error_handler_is_refused(make_manager):
 
 
 def test_poll_and_close_in_a_handler_that_runs_inside_listen(make_manager):
-    """OPEN comes before listen() returns: close() there would free what listen() is about to return."""
+    """OPEN comes before listen() returns: this is a handler as any other, although no poll() is active."""
     errors = []
 
     def handler(conn, ev, data):
@@ -478,9 +479,10 @@ def test_garbage_collection_in_every_event(http, peer):
 
 def test_managers_of_several_threads_are_independent():
     """[tests rely]"""
-    import http.client
-    servers = [Server(lambda conn, ev, data, text=f"server {n}": conn.reply(200, text) if ev == MG_EV_HTTP_MSG else None)
-               for n in range(4)]
+    def replying(text):
+        return lambda conn, ev, data: conn.reply(200, text) if ev == MG_EV_HTTP_MSG else None
+
+    servers = [Server(replying(f"server {n}")) for n in range(4)]
     try:
         for n, each in enumerate(servers):
             client = http.client.HTTPConnection(HOST, each.port, timeout=DEADLINE)

@@ -52,9 +52,10 @@ class Storm:
 
 
 def test_sends_from_four_threads_keep_each_piece_whole(server):
-    """The reference corrupts the stream or crashes within seconds. Each piece arrives whole and in its thread's order."""
+    """The original corrupts the stream or crashes. Each piece arrives whole and in its thread's order."""
     accepted = []
-    running = server(lambda conn, ev, data: accepted.append(conn) if ev == MG_EV_ACCEPT else None, url=f"tcp://{HOST}:0")
+    running = server(lambda conn, ev, data: accepted.append(conn) if ev == MG_EV_ACCEPT else None,
+                     url=f"tcp://{HOST}:0")
     client = Peer(running.port)
     wait_until(lambda: accepted)
     conn, sent = accepted[0], [0, 0, 0, 0]
@@ -100,7 +101,8 @@ def test_everything_at_once(server):
 
     def look():
         for conn in manager.connections:
-            for name in ("id", "is_closing", "is_listening", "local_addr", "remote_addr", "recv_len", "send_len", "handler",
+            for name in ("id", "is_closing", "is_listening", "local_addr", "remote_addr", "recv_len", "send_len",
+                         "handler",
                          "is_full", "recv_size", "send_size", "is_readable", "is_writable", "userdata"):
                 getattr(conn, name)
             repr(conn), conn.recv_data(10), conn.send_data(10)
@@ -165,7 +167,7 @@ def test_replies_from_other_threads(server):
         return ask, state
 
     askers = [asker(number) for number in range(4)]
-    threads = [threading.Thread(target=lambda ask=ask, state=state: [ask() for _ in range(30)]) for ask, state in askers]
+    threads = [threading.Thread(target=lambda ask=ask: [ask() for _ in range(30)]) for ask, _ in askers]
     for thread in threads:
         thread.start()
     for thread in threads + workers:
@@ -190,7 +192,8 @@ def test_a_call_wakes_the_poller(server, call):
         elif ev == MG_EV_READ and call == "resume":
             conn.send(conn.recv())
 
-    running = server(handler, url=f"{'http' if call == 'reply' else 'tcp'}://{HOST}:0", poll_ms=int(2 * DEADLINE * 1000),
+    scheme = "http" if call == "reply" else "tcp"
+    running = server(handler, url=f"{scheme}://{HOST}:0", poll_ms=int(2 * DEADLINE * 1000),
                      manager_options={"enable_wakeup": True})
     client = Peer(running.port)
     client.send(get() if call == "reply" else b"bytes" if call == "resume" else b"")
@@ -228,7 +231,8 @@ def test_udp_from_another_thread(server):
 def test_close_races_with_send(server):
     """A connection that ends while others send on it: RuntimeError, and nothing else."""
     accepted = []
-    running = server(lambda conn, ev, data: accepted.append(conn) if ev == MG_EV_ACCEPT else None, url=f"tcp://{HOST}:0")
+    running = server(lambda conn, ev, data: accepted.append(conn) if ev == MG_EV_ACCEPT else None,
+                     url=f"tcp://{HOST}:0")
     outcomes = set()
 
     def send():
@@ -284,7 +288,8 @@ def test_parallel_clients_get_their_own_answers(server):
 
 def test_a_manager_may_be_polled_by_one_thread_after_the_other():
     seen = []
-    with Manager(lambda conn, ev, data: seen.append(data) if ev == MG_EV_WAKEUP else None, enable_wakeup=True) as manager:
+    with Manager(lambda conn, ev, data: seen.append(data) if ev == MG_EV_WAKEUP else None,
+                 enable_wakeup=True) as manager:
         listener = manager.listen(f"tcp://{HOST}:0")
         for n in range(5):
             manager.wakeup(listener.id, b"%d" % n)
