@@ -16,7 +16,7 @@ static const struct tavi__http1_limits limits = {FOLLOWED_HEAD_BYTES, FOLLOWED_H
 
 /* ==== heads that are written in parts ==== */
 
-/* All of the head that is there, with `data` behind what came before. NULL ptr: out of memory, or far too long. */
+/* All of the head that is there, with `data` behind what came before. NULL ptr: out of memory. */
 static struct tavi_slice gather(struct tavi__http_more *more, const char *data, size_t len) {
   if (more->out_len == 0) return (struct tavi_slice){data, len};
 
@@ -48,21 +48,24 @@ static int remember(struct tavi__http_more *more, struct tavi_slice head) {
 }
 
 /* Go through chunks. The decoder takes a trailer section only whole: what there is of one is remembered as a head is.
- * Returns the bytes of `data` up to the end of the last chunk, len when it has not come, -1: they are none. */
+ * Returns the bytes of `data` up to the end of the last chunk, len when it has not come; TAVI_E_NOMEM; TAVI_E_PROTOCOL:
+ * they are none. */
 static int64_t follow_chunks(struct tavi__http_more *more, const char *data, size_t len, bool *ret_is_end) {
   size_t before = more->out_len, at = 0;
   struct tavi_slice in = gather(more, data, len);
   *ret_is_end = false;
-  if (in.ptr == NULL) return -1;
+  if (in.ptr == NULL) return TAVI_E_NOMEM;
   while (at < in.len) {
     enum tavi__http1_chunk_event event;
     struct tavi_slice unused;
     size_t used = 0;
     int r = tavi__http1_chunk(&more->out, in.ptr + at, in.len - at, TAVI__HTTP_TRAILER_BYTES, &used, &event, &unused);
-    if (r < 0) return -1;
+    if (r < 0) return TAVI_E_PROTOCOL;
     at += used;
-    if (r == TAVI_WIRE_MORE && at < in.len)
-      return remember(more, (struct tavi_slice){in.ptr + at, in.len - at}) == 0 ? (int64_t) len : -1;
+    if (r == TAVI_WIRE_MORE && at < in.len) {
+      int err = remember(more, (struct tavi_slice){in.ptr + at, in.len - at});
+      return err < 0 ? err : (int64_t) len;
+    }
     if (r != TAVI_WIRE_MORE && event == TAVI__HTTP1_TRAILERS) {
       more->out_len = 0;
       *ret_is_end = true;
@@ -105,7 +108,7 @@ static int server_chunks(struct tavi_conn *c, const char *data, size_t len, bool
   struct tavi__http1_chunks before = more->out;
   size_t remembered = more->out_len;
   int64_t used = follow_chunks(more, data, len, ret_is_end);
-  if (used < 0) return let_through(h);
+  if (used < 0) return used == TAVI_E_NOMEM ? TAVI_E_NOMEM : let_through(h);
   if ((size_t) used == len) return 0;
   more->out = before;
   more->out_len = remembered;
@@ -164,10 +167,13 @@ static int server_head(struct tavi_conn *c, const char *data, size_t len) {
   for (; is_interim && at < len; is_interim = msg.status < 200 && msg.status != 101) {
     size_t before = more->out_len, used = 0;
     struct tavi_slice head = gather(more, data + at, len - at);
-    if (head.ptr == NULL) return let_through(h);
+    if (head.ptr == NULL) return TAVI_E_NOMEM;
     enum tavi__http1_question question = (enum tavi__http1_question) h->question;
     int r = tavi__http1_response(head.ptr, head.len, question, &limits, headers, &used, &msg);
-    if (r == TAVI_WIRE_MORE) return remember(more, head) == 0 ? 0 : let_through(h);
+    if (r == TAVI_WIRE_MORE) {
+      int err = remember(more, head);
+      return err == TAVI_E_LIMIT ? let_through(h) : err;
+    }
     if (r < 0) return let_through(h);
     at += used - before;
     more->out_len = 0;
@@ -187,13 +193,19 @@ static int server_head(struct tavi_conn *c, const char *data, size_t len) {
   return may;
 }
 
+/* Who cannot be followed any more for want of memory cannot be served either. */
+static int or_fail(struct tavi_conn *c, int may) {
+  if (may == TAVI_E_NOMEM) tavi__conn_fail_with(c, may, "cannot follow what is sent");
+  return may;
+}
+
 int tavi__http_server_output(struct tavi_conn *c, const char *data, uint64_t len) {
   struct tavi__http *h = tavi__http_of(c);
   if (h->is_followed_raw) return 0;
   if (tavi__http_is_head_done(c)) return 1;
   if (h->answer == TAVI__ANSWER_IDLE) return h->keep_alive ? TAVI_E_STATE : 0; /* false: before the first request */
-  if (h->answer != TAVI__ANSWER_NONE) return server_body(c, data, len);
-  return data == NULL ? TAVI_E_STATE : server_head(c, data, (size_t) len);
+  if (h->answer != TAVI__ANSWER_NONE) return or_fail(c, server_body(c, data, len));
+  return data == NULL ? TAVI_E_STATE : or_fail(c, server_head(c, data, (size_t) len));
 }
 
 /* ==== a client's requests ==== */
@@ -255,11 +267,8 @@ static int64_t client_head(struct tavi__http *h, const char *data, size_t len) {
   return (int64_t) (used - before);
 }
 
-int tavi__http_client_output(struct tavi_conn *c, const char *data, uint64_t len) {
-  struct tavi__http *h = tavi__http_of(c);
-  struct tavi__http_more *more = tavi__http_more(h);
-  if (more == NULL) return TAVI_E_NOMEM;
-
+static int follow_requests(struct tavi__http *h, const char *data, uint64_t len) {
+  struct tavi__http_more *more = h->more;
   h->has_asked = true;
   while (len > 0 && !h->is_followed_raw) {
     int64_t used;
@@ -271,7 +280,7 @@ int tavi__http_client_output(struct tavi_conn *c, const char *data, uint64_t len
     } else if (more->out_is_chunked) {
       bool is_end;
       used = follow_chunks(more, data, (size_t) len, &is_end);
-      if (used < 0) return TAVI_E_STATE;
+      if (used < 0) return used == TAVI_E_NOMEM ? TAVI_E_NOMEM : TAVI_E_STATE;
       more->out_is_chunked = !is_end;
     } else {
       used = client_head(h, data, (size_t) len);
@@ -281,4 +290,21 @@ int tavi__http_client_output(struct tavi_conn *c, const char *data, uint64_t len
     len -= (uint64_t) used;
   }
   return 0;
+}
+
+/* What is refused is not sent, not even its beginning: then it was not followed either. */
+int tavi__http_client_output(struct tavi_conn *c, const char *data, uint64_t len) {
+  struct tavi__http *h = tavi__http_of(c);
+  if (tavi__http_more(h) == NULL) return or_fail(c, TAVI_E_NOMEM);
+
+  struct tavi__http h_before = *h;
+  struct tavi__http_more before = *h->more;
+  int err = follow_requests(h, data, len);
+  if (err == 0) return 0;
+
+  before.out_head = h->more->out_head; /* may have grown */
+  before.out_cap = h->more->out_cap;
+  *h = h_before;
+  *h->more = before;
+  return or_fail(c, err);
 }

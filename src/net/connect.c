@@ -48,6 +48,8 @@ static void established(struct tavi_conn *c) {
     tavi__stream_start(c);
     return;
   }
+  uint32_t idle_ms = c->conf->opts.idle_timeout_ms;
+  if (idle_ms != 0) tavi__conn_read_deadline(c, tavi__manager_now(c->src.manager) + idle_ms);
   tavi__conn_watch(c);
 }
 

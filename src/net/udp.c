@@ -57,6 +57,7 @@ static void on_ready(struct tavi__source *s, unsigned events) {
   }
   c->ready_turn = m->turn;
   c->ready_events = (uint8_t) events;
+  if (events & TAVI__HUP && !(s->io.want & TAVI__IN)) tavi__sock_error(s->io.fd); /* taken, or it is told for ever */
   for (int i = 0; i < TAVI__DATAGRAMS_PER_TURN && s->io.want & TAVI__IN && !s->is_closing && !m->is_broken; i++) {
     struct tavi__sockaddr from;
     ssize_t n = tavi__sock_recv_from(s->io.fd, m->rx, TAVI__RX_BYTES, &from);

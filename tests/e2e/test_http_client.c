@@ -155,9 +155,15 @@ TEST(request__too_many_in_flight__limit_and_the_connection_lives) {
   int sent = 0;
   while (sent < 1000 && tavi_conn_send(rig.conn, GET("/"), sizeof(GET("/")) - 1) == 0) sent++;
   CHECK(sent >= 32);
+  CHECK_INT(tavi_conn_send(rig.conn, "HEAD /", 6), 0); /* half of one */
+  static const char too_much[] = " HTTP/1.1\r\nHost: x\r\n\r\n" GET("/");
+  CHECK_INT(tavi_conn_send(rig.conn, too_much, sizeof(too_much) - 1), TAVI_E_LIMIT);
   rig_settle();
   for (int i = 0; i < sent; i++) peer_send(&p, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nn");
   UNTIL(rig.messages == (unsigned) sent);
+  ask(" HTTP/1.1\r\nHost: x\r\n\r\n"); /* the other half */
+  peer_send(&p, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n");
+  UNTIL(rig.messages == (unsigned) sent + 1);
   CHECK_INT(rig.errors, 0);
   hang_up(&p);
   stop();

@@ -12,8 +12,7 @@ import time
 
 import pytest
 
-import cymongoose
-from cymongoose import MG_EV_CLOSE, MG_EV_HTTP_MSG, MG_EV_READ, Manager
+from cymongoose import MG_EV_HTTP_MSG, MG_EV_READ, Manager
 from support import (
     BACKEND,
     DEADLINE,

@@ -206,7 +206,7 @@ def test_10000_of_each_leave_nothing(make_manager, peer, kind):
                 conn.http_chunk("chunk")
                 conn.http_chunk("")
             else:
-                conn.reply(200, data.body_bytes or data.uri, {"X-Query": data.query_var("q"), "X-H": data.header("Host")})
+                conn.reply(200, data.body_bytes or data.uri, {"X-Q": data.query_var("q"), "X-H": data.header("Host")})
             if kind == "exceptions":
                 raise ValueError(data)
         elif data is not None:
