@@ -58,7 +58,8 @@ struct tavi_listener_handlers {
 /* Fill with tavi_conn_opts_init(); copied at the call. A time of 0 means no limit. */
 struct tavi_conn_opts {
   uint32_t connect_timeout_ms; /* outgoing: until established; default 30,000 */
-  uint32_t idle_timeout_ms;    /* nothing received and nothing sent for so long; default 0. HTTP has its own times */
+  uint32_t idle_timeout_ms;    /* nothing received and nothing sent for so long; default 0. Servers of HTTP: caps
+                                * the three times of struct tavi_http_opts; an answer may take as long as it takes */
   uint32_t write_timeout_ms;   /* something to send and the peer takes none of it; default 60,000 */
   size_t recv_bytes_max;       /* received and not consumed; default 3 MiB. Beyond it TAVI_E_LIMIT, then close; a user
                                 * that consumes is paused and resumed instead */

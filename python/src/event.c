@@ -152,12 +152,27 @@ static void tell_queued(struct tavi_py_connection *conn, enum tavi_py_event ev, 
     tavi_py_deliver(conn, ev, data);
 }
 
+/* On the stack of the thread that runs the handlers; other threads may be at the same thing meanwhile. */
+struct tavi_py_teller {
+  unsigned long thread;
+  struct tavi_py_teller *next;
+};
+
+bool tavi_py_is_telling(const struct tavi_py_manager *manager) {
+  for (const struct tavi_py_teller *t = manager->tellers; t != NULL; t = t->next)
+    if (t->thread == PyThread_get_thread_ident())
+      return true;
+  return false;
+}
+
 void tavi_py_flush_queued(struct tavi_py_manager *manager, struct tavi_py_connection *conn) {
+  struct tavi_py_teller self = {PyThread_get_thread_ident(), manager->tellers}, **place = &manager->tellers;
   uint32_t queued = manager->queued;
   PyObject *text = manager->queued_error;
   manager->queued = 0;
   manager->queued_error = NULL;
 
+  manager->tellers = &self;
   Py_INCREF(manager); /* a handler may drop the last other reference to either */
   Py_INCREF(conn);
   tell_queued(conn, MG_EV_OPEN, queued, Py_None);
@@ -166,6 +181,9 @@ void tavi_py_flush_queued(struct tavi_py_manager *manager, struct tavi_py_connec
   tell_queued(conn, MG_EV_WRITE, queued, Py_None);
   tell_queued(conn, MG_EV_ERROR, queued, text ? text : Py_None);
   Py_XDECREF(text);
+  while (*place != &self)
+    place = &(*place)->next;
+  *place = self.next;
   Py_DECREF(conn);
   Py_DECREF(manager);
 }

@@ -219,8 +219,9 @@ static PyObject *raise_fatal(struct tavi_py_manager *self) {
 static PyObject *poll_once(struct tavi_py_manager *self, int timeout_ms) {
   int err = 0;
 
-  if (self->polling) {
-    PyErr_SetString(PyExc_RuntimeError, "poll() is not reentrant: this Manager is being polled already");
+  if (self->polling || tavi_py_is_telling(self)) {
+    PyErr_SetString(PyExc_RuntimeError, self->polling ? "poll() is not reentrant: this Manager is being polled already"
+                                                      : "poll() is not reentrant: this is a handler of the Manager");
     return NULL;
   }
   if (!check_open(self))
@@ -577,9 +578,9 @@ static PyObject *manager_close(PyObject *op, PyObject *Py_UNUSED(ignored)) {
 
   if (self->c == NULL || self->closing)
     Py_RETURN_NONE;
-  if (self->polling) {
+  if (self->polling || tavi_py_is_telling(self)) {
     PyErr_SetString(PyExc_RuntimeError,
-                    "Cannot close Manager while poll() is active; close it after poll() has returned");
+                    "Cannot close Manager while poll() is active or inside a handler; close it afterwards");
     return NULL;
   }
   close_manager(self);

@@ -109,6 +109,7 @@ struct tavi_py_manager {
   size_t log_len, log_cap;
   bool initialised;                      /* __init__ has succeeded once */
   bool wakeup_enabled;
+  struct tavi_py_teller *tellers;        /* threads in a handler that runs outside of poll() */
   bool polling;                          /* inside poll() */
   bool closing;                          /* inside close() */
   bool calling;                          /* inside a call of the library other than poll and free */
@@ -225,6 +226,9 @@ static inline void tavi_py_leave(struct tavi_py_manager *manager, struct tavi_py
   if (manager->queued)
     tavi_py_flush_queued(manager, conn);
 }
+
+/* True when this thread is in a handler that listen(), connect() or another call outside of poll() has called. */
+bool tavi_py_is_telling(const struct tavi_py_manager *manager);
 
 /* Deal with the exception that a handler has left: error_handler, or the traceback on stderr; what is not an Exception
  * is kept for poll() to raise. Afterwards no exception is set. */

@@ -21,6 +21,12 @@ void tavi_http_opts_init(struct tavi_http_opts *opts) {
   tavi_listen_opts_init(&opts->listen);
 }
 
+/* The smaller of two times, of which 0 is none. */
+static uint32_t within(uint32_t a_ms, uint32_t b_ms) {
+  if (a_ms == 0 || b_ms == 0) return a_ms + b_ms;
+  return a_ms < b_ms ? a_ms : b_ms;
+}
+
 struct tavi__http_conf *tavi__http_conf_new(const struct tavi__proto *proto, const struct tavi_http_opts *opts,
                                             const struct tavi_http_handlers *handlers) {
   size_t fields = opts->header_count_max + TAVI__HTTP_TRAILERS;
@@ -32,9 +38,9 @@ struct tavi__http_conf *tavi__http_conf_new(const struct tavi__proto *proto, con
   conf->handlers = handlers;
   conf->limits = (struct tavi__http1_limits){opts->head_bytes_max, opts->target_bytes_max, opts->header_count_max};
   conf->body_bytes_max = opts->body_bytes_max;
-  conf->head_timeout_ms = opts->head_timeout_ms;
-  conf->body_timeout_ms = opts->body_timeout_ms;
-  conf->keepalive_timeout_ms = opts->keepalive_timeout_ms;
+  conf->head_timeout_ms = within(opts->head_timeout_ms, opts->listen.conn.idle_timeout_ms);
+  conf->body_timeout_ms = within(opts->body_timeout_ms, opts->listen.conn.idle_timeout_ms);
+  conf->keepalive_timeout_ms = within(opts->keepalive_timeout_ms, opts->listen.conn.idle_timeout_ms);
   return conf;
 }
 

@@ -160,6 +160,7 @@ static void flush(struct tavi_manager *m) {
     for (struct tavi__source *s = m->work; s != NULL; s = s->next_work) {
       if (!s->wants_flush || s->is_closing) continue;
       s->wants_flush = false;
+      m->callbacks++;
       if (s->ops->on_flush(s)) s->wants_flush = m->wants_flush = true;
     }
   }
@@ -270,7 +271,11 @@ int tavi_manager_poll(struct tavi_manager *m, int timeout_ms) {
   m->is_broken = false;
   m->callbacks = 0;
   m->turn++;
-  int ready = wait_ready(m, timeout_ms);
+  if (m->work != NULL) { /* opened, sent on or closed since the last turn: that does not have to wait */
+    flush(m);
+    settle(m);
+  }
+  int ready = wait_ready(m, m->callbacks > 0 || m->is_broken ? 0 : timeout_ms);
   serve_leftovers(m);
   serve_ready(m, ready);
   serve_wakeups(m);

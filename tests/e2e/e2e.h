@@ -67,10 +67,13 @@ __attribute__((unused)) static void tear_down(void) {
     test_check(__FILE__, __LINE__, "in time: " #condition, run_until__held);                             \
   })
 
-/* Let everything happen that is about to happen: turns without waiting, until some in a row were quiet. */
+/* Let everything happen that is about to happen: turns without waiting, until some in a row were quiet.
+ * A loop that spins is a failed check. */
 __attribute__((unused)) static void settle(void) {
-  for (int quiet = 0; quiet < 5; quiet++)
-    if (tavi_manager_poll(manager, 1) > 0) quiet = 0;
+  for (int turns = 0, quiet = 0; quiet < 5; turns++) {
+    quiet = tavi_manager_poll(manager, 1) > 0 ? 0 : quiet + 1;
+    if (!CHECK(turns < 5000)) return;
+  }
 }
 
 /* ==== connections under observation ==== */

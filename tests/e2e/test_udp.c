@@ -35,6 +35,7 @@ static void begin_on(const char *url) {
   CHECK_INT(tavi_udp_listen(manager, url, NULL, &e2e_handlers, &server, &bound), 0);
   CHECK_INT(tavi_conn_local_addr(bound, &a), 0);
   port = a.port;
+  tavi_manager_poll(manager, 0); /* registered: from now on a turn is for what happens */
 }
 
 static void begin(void) { begin_on("udp://127.0.0.1:0"); }
