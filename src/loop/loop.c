@@ -272,6 +272,7 @@ int tavi_manager_poll(struct tavi_manager *m, int timeout_ms) {
   m->callbacks = 0;
   m->turn++;
   if (m->work != NULL) { /* opened, sent on or closed since the last turn: that does not have to wait */
+    m->now_ms = tavi_millis();
     flush(m);
     settle(m);
   }
