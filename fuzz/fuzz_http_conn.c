@@ -73,9 +73,12 @@ static void write_by_hand(struct tavi_conn *c) {
   }
 }
 
-static void release(void *arg) { ++*(unsigned *)arg; }
-
 static unsigned given, released;
+
+static void release(void *arg) {
+  released++;
+  free(arg);
+}
 
 /* One of the ways to answer; whatever it returns is right as long as nothing breaks. */
 static void answer(struct tavi_conn *c) {
@@ -97,17 +100,18 @@ static void answer(struct tavi_conn *c) {
       err = tavi_http_begin(c, 200, NULL, 0, TAVI_HTTP_STREAM);
       FUZZ_CHECK((err == 0) == was_waiting);
       if (err < 0 || len == 0) break;
-      FUZZ_CHECK(tavi_http_chunk(c, text, len) == 0);
-      FUZZ_CHECK(tavi_http_end(c, NULL, 0) == 0);
+      err = tavi_http_chunk(c, text, len);
+      FUZZ_CHECK((err == 0 && tavi_http_end(c, NULL, 0) == 0) || is_scripted); /* a 2xx to CONNECT has no body */
       break;
     case 3:
       err = tavi_http_begin(c, 200, NULL, 0, len);
       FUZZ_CHECK((err == 0) == was_waiting);
       if (err < 0 || len == 0) break;
-      FUZZ_CHECK(tavi_conn_send(c, text, 1) == 0);
+      FUZZ_CHECK(tavi_conn_send(c, text, 1) == 0 || is_scripted);
       given++;
-      tavi_conn_send_foreign(c, "", 0, release, &released);
-      FUZZ_CHECK(tavi_conn_send(c, text + 1, len - 1) == 0);
+      char *copy = fuzz_copy(text + 1, len - 1);
+      err = tavi_conn_send_foreign(c, copy, len - 1, release, copy);
+      FUZZ_CHECK(err == 0 || is_scripted);
       break;
     case 4: tavi_http_reply(c, 200, &close_it, 1, (struct tavi_slice){big, 10}); break;
     case 5: tavi_http_reply(c, (int)decide(256) * 4, &chunked, 1, (struct tavi_slice){big, decide(40)}); break;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/copy.h"
 #include "http/http.h"
 
 /* What the caller's own headers mean for the ones that are added; a sum of: */
@@ -28,14 +29,10 @@ static char *put(char *to, const char *bytes, size_t len) {
 #define PUT(to, literal) put((to), (literal), sizeof(literal) - 1)
 
 static char *put_decimal(char *to, uint64_t n) {
-  char digits[20], *p = digits + sizeof(digits);
-  if (n < 10) {
-    *to = (char) ('0' + n);
-    return to + 1;
-  }
-  for (; n >= 10; n /= 10) *--p = (char) ('0' + n % 10);
-  *--p = (char) ('0' + n);
-  return put(to, p, (size_t) (digits + sizeof(digits) - p));
+  size_t len = 1;
+  for (uint64_t rest = n; rest >= 10; rest /= 10) len++;
+  for (char *p = to + len; p > to; n /= 10) *--p = (char) ('0' + n % 10);
+  return to + len;
 }
 
 static char *put_hex(char *to, uint64_t n) {
@@ -60,20 +57,25 @@ static int note(const struct tavi_http_header *f, bool *ret_skip) {
   return tavi__slice_is(f->value, "chunked", 7) ? ASKED_CHUNKED : TAVI_E_ARG; /* we could not frame any other */
 }
 
+/* Is there a name of that length that note() knows? */
+static inline bool may_matter(size_t name_len) {
+  const unsigned lengths = 1u << 4 | 1u << 10 | 1u << 14 | 1u << 17;
+  return name_len < 32 && (lengths >> name_len & 1) != 0;
+}
+
 /* Write headers of the caller; they are checked where they were copied to, TAVI__HTTP1_PAD bytes before the end of the
  * room. Returns the end, or NULL for one that must not be sent. */
-static inline char *put_headers(char *to, const struct tavi_http_header *headers, size_t count, int *ret_asked) {
+static char *put_headers(char *to, const struct tavi_http_header *headers, size_t count, int *ret_asked) {
   int asked = 0;
   for (const struct tavi_http_header *f = headers, *end = headers + count; f < end; f++) {
-    size_t name_len = f->name.len, value_len = f->value.len;
     bool skip = false;
-    if (name_len == 4 || name_len == 10 || name_len == 14 || name_len == 17) asked |= note(f, &skip);
-    if (name_len == 0 || asked < 0) return NULL;
-    char *value = PUT(put(to, f->name.ptr, name_len), ": ");
-    if (value_len > 0) memcpy(value, f->value.ptr, value_len);
-    if (!tavi__http1_is_token((struct tavi_slice){to, name_len})) return NULL;
-    if (!tavi__http1_is_value((struct tavi_slice){value, value_len})) return NULL;
-    if (!skip) to = PUT(value + value_len, "\r\n");
+    if (may_matter(f->name.len)) asked |= note(f, &skip);
+    if (asked < 0) return NULL;
+    char *value = PUT(tavi__copy(to, f->name.ptr, f->name.len), ": ");
+    char *line_end = PUT(tavi__copy(value, f->value.ptr, f->value.len), "\r\n");
+    if (!tavi__http1_is_token((struct tavi_slice){to, f->name.len})) return NULL;
+    if (!tavi__http1_is_value((struct tavi_slice){value, f->value.len})) return NULL;
+    if (!skip) to = line_end;
   }
   *ret_asked = asked;
   return to;

@@ -152,8 +152,8 @@ int tavi__http_server_parse(struct tavi_conn *c, struct tavi__input in, size_t *
 int tavi__http_client_parse(struct tavi_conn *c, struct tavi__input in, size_t *consumed, struct tavi_http_msg *msg);
 
 /* The message cannot be right: answer with the status and close, or fail. */
-void tavi__http_server_bad(struct tavi_conn *c, int status);
-void tavi__http_client_bad(struct tavi_conn *c, int status);
+void tavi__http_server_bad(struct tavi_conn *c, int status) TAVI__COLD;
+void tavi__http_client_bad(struct tavi_conn *c, int status) TAVI__COLD;
 
 /* A head was parsed, on_headers comes next. */
 void tavi__http_server_head(struct tavi_conn *c, const struct tavi_http_msg *msg);

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#include "base/hint.h"
 #include "loop/log.h"
 #include "loop/manager.h"
 #include "os/clock.h"
@@ -32,7 +33,7 @@ void tavi__manager_kick(struct tavi_manager *m) {
 }
 
 uint64_t tavi__manager_now(struct tavi_manager *m) {
-  if (!m->is_in_turn || m->is_waiting) m->now_ms = tavi__clock_ns() / 1000000;
+  if (!m->is_in_turn || m->is_waiting) m->now_ms = tavi__clock_ms();
   return m->now_ms;
 }
 
@@ -67,7 +68,7 @@ static int sleep_until(struct tavi_manager *m, int timeout_ms) {
  * The wheel knows the next due time only roughly when it is far away, so a wait that ends without anything is
  * continued unless it was a signal that ended it (which the caller wants to know of). */
 static int wait_ready(struct tavi_manager *m, int timeout_ms) {
-  uint64_t now_ms = tavi_millis(), end_ms = timeout_ms < 0 ? UINT64_MAX : now_ms + (uint64_t) timeout_ms, then_ms;
+  uint64_t now_ms = tavi__clock_ms(), end_ms = timeout_ms < 0 ? UINT64_MAX : now_ms + (uint64_t) timeout_ms, then_ms;
   int n;
   do {
     then_ms = has_work(m) ? now_ms : next_due_ms(m);
@@ -77,7 +78,7 @@ static int wait_ready(struct tavi_manager *m, int timeout_ms) {
       n = m->poller_ops->wait(m->poller, 0, m->ready, TAVI__READY_MAX);
     } else {
       n = sleep_until(m, ms);
-      now_ms = tavi_millis();
+      now_ms = tavi__clock_ms();
     }
     m->now_ms = now_ms;
     tavi__wheel_advance(&m->timers, now_ms);
@@ -105,7 +106,7 @@ static void serve_ready(struct tavi_manager *m, int count) {
 }
 
 /* What was left over by the last turn. Work that is added meanwhile is for the next one. */
-static void serve_leftovers(struct tavi_manager *m) {
+static TAVI__APART void serve_leftovers(struct tavi_manager *m) {
   struct tavi__source **end = m->work_end;
   for (struct tavi__source *s = m->work; s != NULL && !m->is_broken; s = s->next_work) {
     bool is_last = &s->next_work == end;
@@ -123,10 +124,10 @@ static struct tavi__source *find(const struct tavi_manager *m, uint64_t id) {
   return found == NULL ? NULL : TAVI__CONTAINER(found, struct tavi__source, id);
 }
 
-static void serve_wakeups(struct tavi_manager *m) {
+static TAVI__APART void serve_wakeups(struct tavi_manager *m) {
   uint64_t id;
   struct tavi_slice data;
-  if (m->is_broken || !m->has_mail) return;
+  if (m->is_broken) return;
 
   /* The rest of a turn that was broken off comes first. Behind it may be newer mail, for which nobody rings again. */
   m->has_mail = tavi__mailbox_has_batch(&m->mail);
@@ -140,7 +141,7 @@ static void serve_wakeups(struct tavi_manager *m) {
   if (tavi__mailbox_has_batch(&m->mail)) m->has_mail = true;
 }
 
-static void serve_deadlines(struct tavi_manager *m) {
+static TAVI__APART void serve_deadlines(struct tavi_manager *m) {
   struct tavi__node now;
   tavi__list_init(&now);
   tavi__list_move_front(&m->deadlines.due, &now);
@@ -154,7 +155,7 @@ static void serve_deadlines(struct tavi_manager *m) {
 
 /* ==== the end of the turn ==== */
 
-static void flush(struct tavi_manager *m) {
+TAVI__HOT void flush(struct tavi_manager *m) {
   for (int round = 0; m->wants_flush && round < TAVI__FLUSH_ROUNDS; round++) {
     m->wants_flush = false;
     for (struct tavi__source *s = m->work; s != NULL; s = s->next_work) {
@@ -166,8 +167,8 @@ static void flush(struct tavi_manager *m) {
   }
 }
 
-static void watch(struct tavi_manager *m, struct tavi__source *s) {
-  if (s->io.fd < 0 || (s->io.is_registered && s->io.want == s->io.has)) return;
+static TAVI__APART void watch(struct tavi_manager *m, struct tavi__source *s) {
+  if (s->io.fd < 0) return;
   if (s->io.want == TAVI__UNWATCHED) {
     if (s->io.is_registered) m->poller_ops->remove(m->poller, &s->io);
     return;
@@ -181,7 +182,9 @@ static void watch(struct tavi_manager *m, struct tavi__source *s) {
 }
 
 /* The only place where anything ends. */
-static void finish(struct tavi_manager *m, struct tavi__source *s) {
+static TAVI__APART void finish(struct tavi_manager *m, struct tavi__source *s) {
+  m->closing_count--;
+  m->callbacks++;
   if (tavi__wheel_has(&s->deadline)) tavi__wheel_remove(&s->deadline);
   if (s->io.is_registered) m->poller_ops->remove(m->poller, &s->io);
   pthread_mutex_lock(&m->mail.lock);
@@ -193,7 +196,7 @@ static void finish(struct tavi_manager *m, struct tavi__source *s) {
 
 /* Go through those with work once more: the closed ones end, the open ones are registered with the system, and what
  * still has something to do stays for the next turn. Close callbacks may close others; those end now, too. */
-static void settle(struct tavi_manager *m) {
+TAVI__HOT void settle(struct tavi_manager *m) {
   do {
     struct tavi__source *s = m->work, *next;
     m->work = NULL;
@@ -202,11 +205,9 @@ static void settle(struct tavi_manager *m) {
       next = s->next_work;
       s->is_queued = false;
       if (s->is_closing) {
-        m->closing_count--;
-        m->callbacks++;
         finish(m, s);
       } else {
-        watch(m, s);
+        if (s->io.want != s->io.has || !s->io.is_registered) watch(m, s);
         if (s->wants_flush || s->wants_again) tavi__source_queue(s);
       }
     }
@@ -264,6 +265,13 @@ int tavi__manager_finish_all(struct tavi_manager *m) {
 
 /* ==== the turn ==== */
 
+/* What was opened, sent on or closed since the last turn: that does not have to wait. */
+static TAVI__APART void serve_between(struct tavi_manager *m) {
+  m->now_ms = tavi__clock_ms();
+  flush(m);
+  settle(m);
+}
+
 int tavi_manager_poll(struct tavi_manager *m, int timeout_ms) {
   if (m->is_in_turn) return TAVI_E_BUSY;
 
@@ -271,17 +279,13 @@ int tavi_manager_poll(struct tavi_manager *m, int timeout_ms) {
   m->is_broken = false;
   m->callbacks = 0;
   m->turn++;
-  if (m->work != NULL) { /* opened, sent on or closed since the last turn: that does not have to wait */
-    m->now_ms = tavi_millis();
-    flush(m);
-    settle(m);
-  }
+  if (m->work != NULL) serve_between(m);
   int ready = wait_ready(m, m->callbacks > 0 || m->is_broken ? 0 : timeout_ms);
-  serve_leftovers(m);
+  if (m->work != NULL) serve_leftovers(m);
   serve_ready(m, ready);
-  serve_wakeups(m);
-  tavi__timers_serve(m);
-  serve_deadlines(m);
+  if (m->has_mail) serve_wakeups(m);
+  if (!tavi__list_empty(&m->timers.due)) tavi__timers_serve(m);
+  if (!tavi__list_empty(&m->deadlines.due)) serve_deadlines(m);
   flush(m);
   settle(m);
   m->is_in_turn = false;

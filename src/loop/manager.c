@@ -71,7 +71,7 @@ int tavi_manager_new(const struct tavi_manager_opts *opts, struct tavi_manager *
   m->reserve_fd = -1;
   tavi__pollable_init(&m->wake, -1);
   tavi__pollable_init(&m->alarm, -1);
-  m->now_ms = tavi__clock_ns() / 1000000;
+  m->now_ms = tavi__clock_ms();
   tavi__wheel_init(&m->timers, m->now_ms);
   tavi__wheel_init(&m->deadlines, m->now_ms);
   tavi__list_init(&m->spare_timers);
@@ -179,7 +179,7 @@ size_t tavi_manager_ids(struct tavi_manager *m, uint64_t *ids, size_t cap) {
 
 int64_t tavi__manager_unix_ms(void) { return tavi__clock_unix_ms(); }
 
-uint64_t tavi_millis(void) { return tavi__clock_ns() / 1000000; }
+uint64_t tavi_millis(void) { return tavi__clock_ms(); }
 
 enum tavi_backend tavi_manager_backend(const struct tavi_manager *m) {
   return m->poller_ops == &tavi__poller_poll ? TAVI_BACKEND_POLL : TAVI_BACKEND_EPOLL;

@@ -90,8 +90,6 @@ static void run(struct tavi_manager *m, struct tavi_timer *t) {
 }
 
 void tavi__timers_serve(struct tavi_manager *m) {
-  if (tavi__list_empty(&m->timers.due)) return;
-
   struct tavi__node now, later;
   tavi__list_init(&now);
   tavi__list_init(&later);

@@ -8,6 +8,7 @@
 #ifndef TAVI_NET_CONN_H
 #define TAVI_NET_CONN_H
 
+#include "base/hint.h"
 #include "loop/manager.h"
 #include "net/recvbuf.h"
 #include "net/sendq.h"
@@ -100,10 +101,10 @@ int tavi__conn_new(struct tavi_manager *m, struct tavi__conf *conf, const struct
                    const struct tavi_conn_handlers *handlers, void *user, struct tavi_conn **ret_conn);
 
 /* on_error once, unless it is closing; then close. text: borrowed. */
-void tavi__conn_fail(struct tavi_conn *c, int err, const char *text);
+void tavi__conn_fail(struct tavi_conn *c, int err, const char *text) TAVI__COLD;
 
 /* ... with a text made of "what: reason". */
-void tavi__conn_fail_with(struct tavi_conn *c, int err, const char *what);
+void tavi__conn_fail_with(struct tavi_conn *c, int err, const char *what) TAVI__COLD;
 
 /* Close when the queue is empty; `linger` also reads and drops for a while what the peer still sends. */
 void tavi__conn_drain(struct tavi_conn *c, bool linger);
@@ -153,7 +154,7 @@ void tavi__conn_input_cut(struct tavi_conn *c, size_t at, size_t n);
 /* May `len` bytes be queued? 0, or the error; TAVI_E_LIMIT has failed the connection already. */
 int tavi__conn_may_queue(struct tavi_conn *c, uint64_t len);
 
-void tavi__conn_is_full(struct tavi_conn *c);
+void tavi__conn_is_full(struct tavi_conn *c) TAVI__COLD;
 
 /* After something was queued: flush at the end of the turn, and look at high water. */
 static inline void tavi__conn_queued(struct tavi_conn *c) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hint.h"
 #include "loop/manager.h"
 #include "os/sock.h"
 
@@ -155,6 +156,12 @@ int tavi__sendq_file(struct tavi__sendq *q, struct tavi_manager *m, int fd, uint
   return 0;
 }
 
+const char *tavi__sendq_only(const struct tavi__sendq *q, size_t *ret_len) {
+  const struct tavi__piece *p = q->last;
+  *ret_len = p->len;
+  return p->next == p ? p->ptr : NULL;
+}
+
 int tavi__sendq_next(const struct tavi__sendq *q, struct iovec *iov, int cap, int *ret_fd, uint64_t *ret_offset,
                      size_t *ret_len, bool *ret_more) {
   const struct tavi__piece *p = first(q);
@@ -189,21 +196,31 @@ static void free_piece(struct tavi_manager *m, struct tavi__piece *p) {
   free(p);
 }
 
-void tavi__sendq_sent(struct tavi__sendq *q, struct tavi_manager *m, size_t n) {
+static TAVI__APART void drop_front(struct tavi__sendq *q, struct tavi_manager *m, size_t n) {
   q->bytes -= n;
   while (q->last != NULL) {
-    struct tavi__piece *p = first(q);
-    size_t part = n < p->len ? n : p->len;
-    p->len -= part;
-    n -= part;
-    if (p->kind == FILE_RANGE)
-      p->u.offset += part;
-    else
-      p->ptr += part;
-    if (p->len != 0) return;
-
+    struct tavi__piece *p = q->last->next;
+    if (n < p->len) {
+      p->len -= n;
+      if (p->kind == FILE_RANGE)
+        p->u.offset += n;
+      else
+        p->ptr += n;
+      return;
+    }
+    n -= p->len;
     free_piece(m, unlink_first(q)); /* unlinked before: a release function may use the connection */
   }
+}
+
+void tavi__sendq_sent(struct tavi__sendq *q, struct tavi_manager *m, size_t n) {
+  struct tavi__piece *p = q->last;
+  if (p->next != p || n != p->len || p->kind != BLOCK) {
+    drop_front(q, m, n);
+    return;
+  }
+  *q = (struct tavi__sendq){0}; /* what nearly always happens: there was one block, and it went */
+  tavi__manager_block_free(m, p);
 }
 
 void tavi__sendq_clear(struct tavi__sendq *q, struct tavi_manager *m) {

@@ -36,12 +36,15 @@ int tavi__sendq_foreign(struct tavi__sendq *q, struct tavi_manager *m, const voi
                         void (*release)(void *), void *arg);
 int tavi__sendq_file(struct tavi__sendq *q, struct tavi_manager *m, int fd, uint64_t offset, uint64_t len);
 
+/* The bytes of a queue that is one piece of memory, as most are; NULL for any other. The queue is not empty. */
+const char *tavi__sendq_only(const struct tavi__sendq *q, size_t *ret_len);
+
 /* The next system call to make: up to cap pieces of memory in iov (returns their number), or, when it returns 0, the
  * file range *ret_fd, *ret_offset. *ret_len: its bytes. *ret_more: other pieces follow. The queue is not empty. */
 int tavi__sendq_next(const struct tavi__sendq *q, struct iovec *iov, int cap, int *ret_fd, uint64_t *ret_offset,
                      size_t *ret_len, bool *ret_more);
 
-/* n bytes from the front were sent. */
+/* n bytes from the front of a queue that is not empty were sent. */
 void tavi__sendq_sent(struct tavi__sendq *q, struct tavi_manager *m, size_t n);
 
 /* Drop everything. */

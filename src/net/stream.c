@@ -5,7 +5,7 @@
  * connection at the end of the turn. */
 #include "net/conn.h"
 
-static void touch(struct tavi_conn *c) {
+static inline void touch(struct tavi_conn *c) {
   uint32_t idle_ms = c->conf->opts.idle_timeout_ms;
   if (idle_ms != 0 && c->proto->on_timeout == NULL) tavi__conn_read_deadline(c, c->src.manager->now_ms + idle_ms);
 }
@@ -97,7 +97,7 @@ static void read_some(struct tavi_conn *c) {
 /* ==== writing ==== */
 
 /* One system call. Returns the bytes that went, TAVI__AGAIN, or an error; *ret_asked is what it could have been. */
-static ssize_t write_once(struct tavi_conn *c, size_t *ret_asked) {
+static ssize_t write_pieces(struct tavi_conn *c, size_t *ret_asked) {
   struct iovec iov[TAVI__IOV_MAX];
   int file_fd = -1, fd = c->src.io.fd;
   uint64_t offset = 0;
@@ -110,22 +110,55 @@ static ssize_t write_once(struct tavi_conn *c, size_t *ret_asked) {
   return n == 0 ? TAVI_E_NOT_FOUND : n; /* the file is shorter than what was promised */
 }
 
-static void after_sent(struct tavi_conn *c, size_t sent) {
+/* The same, for a queue that holds a reply or two and nothing else. */
+static inline ssize_t write_once(struct tavi_conn *c, size_t *ret_asked) {
+  const char *only = tavi__sendq_only(&c->out, ret_asked);
+  return only != NULL ? tavi__sock_send(c->src.io.fd, only, *ret_asked, c->is_draining) : write_pieces(c, ret_asked);
+}
+
+/* The socket did not take everything, or gave an error in place of a number of bytes. */
+static TAVI__COLD void write_failed(struct tavi_conn *c, int err) {
+  if (err == TAVI__AGAIN)
+    c->is_blocked = true;
+  else if (err == TAVI_E_RESET)
+    tavi__source_close(&c->src);
+  else
+    tavi__conn_fail_with(c, err, "cannot send");
+}
+
+/* One write, and what follows from it for the queue. Returns the bytes that went. */
+TAVI__HOT size_t write_some(struct tavi_conn *c) {
+  size_t asked;
+  ssize_t n = write_once(c, &asked);
+  if (n < 0) {
+    write_failed(c, (int) n);
+    return 0;
+  }
+  tavi__sendq_sent(&c->out, c->src.manager, (size_t) n);
+  if ((size_t) n < asked) c->is_blocked = true; /* the socket is full: spare the call that would only say so */
+  return (size_t) n;
+}
+
+/* What one write was not enough for. */
+static TAVI__APART size_t write_more(struct tavi_conn *c) {
+  size_t sent = 0;
+  for (int i = 1; i < TAVI__WRITES_PER_TURN && c->out.last != NULL; i++) {
+    if (c->is_blocked || c->src.is_closing) break;
+    sent += write_some(c);
+  }
+  return sent;
+}
+
+/* The time for the peer to take something begins, unless it is running. */
+static TAVI__APART void await_room(struct tavi_conn *c) {
   uint32_t limit_ms = c->conf->opts.write_timeout_ms;
-  bool is_relieved = c->is_full && c->out.bytes <= c->conf->opts.send_low_water;
-  if (is_relieved) c->is_full = false; /* before on_write, which for some is the only word of it */
-  if (sent > 0) {
-    touch(c);
-    if (c->handlers->on_write != NULL) c->handlers->on_write(c, sent, c->user);
-    if (c->src.is_closing) return;
-    c->write_deadline_ms = 0; /* progress */
-  }
-  if (c->is_blocked && limit_ms != 0 && c->write_deadline_ms == 0)
+  if (limit_ms != 0 && c->write_deadline_ms == 0)
     tavi__conn_write_deadline(c, c->src.manager->now_ms + limit_ms);
-  if (is_relieved) {
-    if (c->proto->on_drained != NULL) c->proto->on_drained(c);
-    if (!c->src.is_closing && c->handlers->on_low_water != NULL) c->handlers->on_low_water(c, c->user);
-  }
+}
+
+static TAVI__APART void tell_low_water(struct tavi_conn *c) {
+  if (c->proto->on_drained != NULL) c->proto->on_drained(c);
+  if (!c->src.is_closing && c->handlers->on_low_water != NULL) c->handlers->on_low_water(c, c->user);
 }
 
 /* Everything is sent and nothing may follow. */
@@ -148,28 +181,23 @@ static void end_draining(struct tavi_conn *c) {
 
 static bool on_flush(struct tavi__source *s) {
   struct tavi_conn *c = tavi__conn_of(s);
-  size_t sent = 0, asked = 0;
   if (s->io.fd < 0 || c->is_connecting) return false;
 
-  for (int i = 0; c->out.last != NULL && !c->is_blocked && i < TAVI__WRITES_PER_TURN; i++) {
-    ssize_t n = write_once(c, &asked);
-    if (n == TAVI__AGAIN) {
-      c->is_blocked = true;
-      break;
-    }
-    if (n == TAVI_E_RESET) {
-      tavi__source_close(s);
-      return false;
-    }
-    if (n < 0) {
-      tavi__conn_fail_with(c, (int) n, "cannot send");
-      return false;
-    }
-    tavi__sendq_sent(&c->out, s->manager, (size_t) n);
-    sent += (size_t) n;
-    if ((size_t) n < asked) c->is_blocked = true; /* the socket is full: spare the call that would only say so */
+  size_t sent = 0;
+  if (c->out.last != NULL && !c->is_blocked) {
+    sent = write_some(c);
+    if (c->out.last != NULL) sent += write_more(c);
+    if (s->is_closing) return false;
   }
-  after_sent(c, sent);
+  bool is_relieved = c->is_full && c->out.bytes <= c->conf->opts.send_low_water;
+  if (is_relieved) c->is_full = false; /* before on_write, which for some is the only word of it */
+  if (sent > 0) {
+    touch(c);
+    c->write_deadline_ms = 0; /* progress */
+    if (c->handlers->on_write != NULL) c->handlers->on_write(c, sent, c->user);
+  }
+  if (c->is_blocked && !s->is_closing) await_room(c);
+  if (is_relieved && !s->is_closing) tell_low_water(c);
   if (s->is_closing) return false;
   if (c->out.last == NULL) {
     if (c->is_draining) end_draining(c);

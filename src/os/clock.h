@@ -9,6 +9,9 @@
 /* Nanoseconds of the monotonic clock. */
 uint64_t tavi__clock_ns(void);
 
+/* Whole milliseconds of the same. */
+uint64_t tavi__clock_ms(void);
+
 /* Milliseconds since 1970-01-01 UTC. */
 int64_t tavi__clock_unix_ms(void);
 

@@ -67,7 +67,7 @@ static int wait_epoll(struct tavi__poller *p, int timeout_ms, struct tavi__ready
     uint32_t e = p->events[i].events;
     ready[i].pollable = p->events[i].data.ptr;
     ready[i].events = (e & EPOLLIN ? TAVI__IN : 0u) | (e & EPOLLOUT ? TAVI__OUT : 0u) |
-                      (e & (EPOLLHUP | EPOLLERR) ? TAVI__HUP : 0u);
+                      (e & EPOLLHUP ? TAVI__HUP : 0u) | (e & EPOLLERR ? TAVI__HUP : 0u);
   }
   return n;
 }

@@ -11,11 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum {
+enum { /* numbered as in poll(2) and epoll(7), where these are the same: translating them costs nothing */
   TAVI__IN = 1,
-  TAVI__OUT = 2,
-  TAVI__HUP = 4,  /* hung up or failed; told without being asked for */
-  TAVI__UNWATCHED = 8 /* in `want`: not registered at all, because it has hung up and is not to be told of that again */
+  TAVI__OUT = 4,
+  TAVI__HUP = 16, /* hung up or failed; told without being asked for */
+  TAVI__UNWATCHED = 32 /* in `want`: not registered at all, because it has hung up and is not to be told of it again */
 };
 
 /* One registered descriptor; embedded in whatever owns it. */

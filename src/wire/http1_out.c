@@ -146,13 +146,14 @@ void tavi__http1_date(int64_t unix_s, char out[29]) {
 
 _Static_assert(TAVI__HTTP1_PAD >= TAVI__HTTP1_BLOCK_BYTES, "a block may begin at the last byte");
 
-/* The first byte of p[0..len) that `stops` marks, or len. Reads whole blocks. */
+/* The first byte of p[0..len) that `stops` marks, or len. Reads whole blocks; a mark behind the end is none. */
 __attribute__((always_inline)) static inline size_t run(const char *p, size_t len,
                                                         uint64_t (*stops)(tavi__http1_block)) {
   for (size_t i = 0; i < len; i += TAVI__HTTP1_BLOCK_BYTES) {
-    uint64_t marks = stops(tavi__http1_load(p + i));
-    if (len - i < TAVI__HTTP1_BLOCK_BYTES) marks &= (UINT64_C(1) << ((len - i) << TAVI__HTTP1_MARK_SHIFT)) - 1;
-    if (marks != 0) return i + tavi__http1_first_mark(marks);
+    const uint64_t marks = stops(tavi__http1_load(p + i));
+    if (marks == 0) continue;
+    const size_t at = i + tavi__http1_first_mark(marks);
+    return at < len ? at : len;
   }
   return len;
 }
