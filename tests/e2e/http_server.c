@@ -9,7 +9,7 @@
  *   /trailers     a stream with a trailer
  *   /slow-body    refuses what has no length (411)
  *   /headers      the head of the request, as it came
- *   /file         its own first 20,000 bytes, by sendfile
+ *   /file         its own first 10,000 bytes, by sendfile
  *   CONNECT       a tunnel that echoes */
 #include <fcntl.h>
 #include <stdio.h>
@@ -76,8 +76,8 @@ static void send_bytes(struct tavi_conn *c, size_t len) {
 
 static void send_file(struct tavi_conn *c) {
   int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-  if (tavi_http_begin(c, 200, NULL, 0, 20000) == 0)
-    tavi_conn_send_file(c, fd, 0, 20000);
+  if (tavi_http_begin(c, 200, NULL, 0, 10000) == 0)
+    tavi_conn_send_file(c, fd, 0, 10000);
   else
     close(fd);
 }

@@ -358,16 +358,18 @@ static void reply_10m(struct tavi_conn *c, const struct tavi_http_msg *msg) {
 }
 
 TEST(timeout__slow_download__is_not_cut_by_the_keep_alive_time_out) {
-  for (int way = 0; way < 3; way++) {
+  static const char *const asked[] = {GET("/"), GET("/") GET("/"), GET("/"),
+                                      "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"};
+  for (int way = 0; way < 4; way++) {
     struct tavi_http_opts opts;
     hurry(&opts);
     opts.keepalive_timeout_ms = opts.head_timeout_ms = opts.body_timeout_ms = 20;
-    if (way == 2) opts.listen.conn.send_high_water = 20 << 20; /* not even full */
+    if (way >= 2) opts.listen.conn.send_high_water = 20 << 20; /* not even full */
     rig_serve(&opts);
     rig.on_message = reply_10m;
     struct peer p = peer_open_with(4096);
     test_note("way %d", way);
-    peer_send(&p, way == 0 ? GET("/") : way == 1 ? GET("/") GET("/") : "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    peer_send(&p, asked[way]);
     UNTIL(rig.messages >= 1);
     uint64_t until = rig_now_ms() + 100;
     UNTIL(rig_now_ms() > until); /* reads nothing for so long */
@@ -423,10 +425,10 @@ TEST(timeout__peer_never_reads__write_time_out) {
 /* ==== peers ==== */
 
 TEST(peer__floods_while_the_last_answer_leaves__memory_stays_small) {
-  static char body[900 * 1000];
+  static char body[20 * 1000 * 1000];
   struct tavi_http_opts opts;
   tavi_http_opts_init(&opts);
-  opts.listen.conn.write_timeout_ms = 2000;
+  opts.listen.conn.send_high_water = 40 << 20; /* so that it is not that which stops the reading */
   rig_serve(&opts);
   struct peer p = peer_open_with(4096);
   struct tavi_http_header h = HEADER("Connection", "close");
@@ -436,18 +438,49 @@ TEST(peer__floods_while_the_last_answer_leaves__memory_stays_small) {
   tavi_timer_cancel(timer);
   CHECK_INT(tavi_http_reply(rig.conn, 200, &h, 1, (struct tavi_slice){body, sizeof(body)}), 0);
   size_t taken = 0, held = 0;
-  for (int quiet = 0; quiet < 50 && rig.closed == 0;) { /* it sends and does not read */
-    ssize_t n = peer_try_send(&p, body, sizeof(body));
+  for (int quiet = 0; quiet < 50 && rig.closed == 0 && taken < 40 << 20;) { /* it sends and does not read */
+    ssize_t n = peer_try_send(&p, body, 100000);
     if (n < 0) break;
     taken += (size_t) n;
     quiet = n > 0 ? 0 : quiet + 1;
     tavi_manager_poll(rig.m, n > 0 ? 0 : 1);
     if (tavi_manager_buffered(rig.m) > held) held = tavi_manager_buffered(rig.m);
   }
-  CHECK(held < 2 << 20);
+  CHECK(held < sizeof(body) + (1 << 20));
   CHECK(taken < 20 << 20);
   peer_close(&p);
   UNTIL(rig.closed == 1);
+  rig_stop();
+}
+
+static void never(struct tavi_conn *c, const struct tavi_http_msg *msg) {
+  (void) c;
+  (void) msg;
+}
+
+TEST(peer__floods_while_its_answer_is_deferred__is_held_back) {
+  rig_serve(NULL);
+  rig.on_message = never;
+  struct peer p = peer_open();
+  size_t len, taken = 0, held = 0;
+  char *many = repeat(GET("/"), 4000, &len);
+  for (int quiet = 0; quiet < 50 && taken < 40 << 20;) {
+    ssize_t n = peer_try_send(&p, many + taken % len, len - taken % len);
+    if (!CHECK(n >= 0)) break;
+    taken += (size_t) n;
+    quiet = n > 0 ? 0 : quiet + 1;
+    tavi_manager_poll(rig.m, n > 0 ? 0 : 1);
+    if (tavi_manager_buffered(rig.m) > held) held = tavi_manager_buffered(rig.m);
+  }
+  CHECK(taken < 20 << 20);
+  CHECK(held < 1 << 20);
+  CHECK_INT(rig.messages, 1);
+  free(many);
+  rig.on_message = NULL;
+  CHECK_INT(reply_text(rig.conn, 200, "at last"), 0);
+  EXPECT(&p, 200, "at last");
+  EXPECT(&p, 200, "GET / ");
+  peer_close(&p);
   rig_stop();
 }
 

@@ -340,7 +340,7 @@ TEST(listen__abstract_name__leaves_no_file) {
 
 TEST(listen__unix_backlog_full__is_refused_with_an_error_of_ours) {
   struct sockaddr_un a = {.sun_family = AF_UNIX};
-  char url[64];
+  char url[128];
   begin();
   snprintf(a.sun_path + 1, sizeof a.sun_path - 1, "tavi-full-%d", (int)getpid());
   snprintf(url, sizeof url, "unix:@%s", a.sun_path + 1);
