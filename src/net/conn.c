@@ -146,7 +146,8 @@ void tavi__conn_watch(struct tavi_conn *c) {
 void tavi__conn_on_deadline(struct tavi__source *s) {
   struct tavi_conn *c = tavi__conn_of(s);
   uint64_t now = s->manager->now_ms;
-  if (c->write_deadline_ms != 0 && c->write_deadline_ms <= now && c->is_blocked) { /* not: there is room, as we just heard */
+  /* (Not blocked: there is room, as we have just heard.) */
+  if (c->write_deadline_ms != 0 && c->write_deadline_ms <= now && c->is_blocked) {
     tavi__conn_fail(c, TAVI_E_TIMEOUT, "write time-out: the peer takes nothing");
     return;
   }

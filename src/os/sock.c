@@ -105,7 +105,7 @@ int tavi__sock_connect(const struct tavi__sockaddr *a, bool is_udp, int *ret_sta
     *ret_state = 0;
     return fd;
   }
-  if (errno == EAGAIN) errno = ECONNREFUSED; /* a Unix listener with a full backlog; no poller can wait for room in it */
+  if (errno == EAGAIN) errno = ECONNREFUSED; /* a Unix backlog is full; no poller can wait for room in it */
   if (errno != EINPROGRESS) return failed(fd);
   *ret_state = TAVI__AGAIN;
   return fd;

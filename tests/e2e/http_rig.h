@@ -350,7 +350,7 @@ UNUSED int peer_parse(struct peer *p, struct response *r, bool is_head) {
   const char *end = len == 0 ? NULL : memmem(start, len, "\r\n\r\n", 4);
   if (end == NULL) return 0;
   if (len < 13 || strncmp(start, "HTTP/1.1 ", 9) != 0) return -1;
-  r->status = atoi(start + 9);
+  r->status = (int) strtol(start + 9, NULL, 10);
   r->head = (struct tavi_slice){start, (size_t) (end + 4 - start)};
   r->body = (struct tavi_slice){end + 4, 0};
   r->trailers[0] = '\0';

@@ -105,7 +105,8 @@ TEST(response__all_pipelined__matched_to_their_questions) {
   char all[4096] = "";
   for (unsigned i = 0; i < FRAMINGS; i++) {
     ask(framings[i].request);
-    strcat(all, framings[i].response);
+    size_t len = strlen(all);
+    snprintf(all + len, sizeof all - len, "%s", framings[i].response);
   }
   UNTIL(rig.conn != NULL && tavi_conn_send_pending(rig.conn) == 0);
   peer_send(&p, all);

@@ -260,7 +260,7 @@ static char folder[64], path[100], unix_url[128];
 
 static void begin_unix(void) {
   begin();
-  strcpy(folder, "/tmp/tavi-listen-XXXXXX");
+  snprintf(folder, sizeof folder, "/tmp/tavi-listen-XXXXXX");
   CHECK(mkdtemp(folder) != NULL);
   snprintf(path, sizeof path, "%s/x.sock", folder);
   snprintf(unix_url, sizeof unix_url, "unix:%s", path);

@@ -35,7 +35,7 @@ static void begin(void) {
 /* Let time pass without the loop. */
 static void stall(uint64_t ms) {
   struct timespec t = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
-  while (nanosleep(&t, &t) != 0) continue;
+  while (nanosleep(&t, &t) != 0) continue; /* allow: nanosleep, the stall is what is tested */
 }
 
 TEST(timers__bad_arguments__are_refused) {
@@ -281,6 +281,31 @@ TEST(timers__made_in_a_callback__run_in_the_next_turn) {
   for (int i = 1; i <= 20; i++) {
     CHECK_INT(tavi_manager_poll(manager, 0), 1);
     CHECK_INT(fired, i);
+  }
+  tear_down();
+}
+
+static unsigned wakeups;
+
+static void start_in_wakeup(struct tavi_conn *c, struct tavi_slice data, void *user) {
+  (void)c, (void)data, (void)user;
+  wakeups++;
+  start(0, 0, note, NULL);
+}
+
+TEST(timers__made_in_an_earlier_part_of_the_turn__wait_for_the_next) {
+  static const struct tavi_conn_handlers handlers = {.on_wakeup = start_in_wakeup};
+  struct tavi_conn *c;
+  begin();
+  CHECK_INT(tavi_udp_listen(manager, "udp://127.0.0.1:0", NULL, &handlers, NULL, &c), 0);
+  tavi_manager_poll(manager, 0);
+  for (int i = 0; i < 5; i++) { /* wakeups are served before the timers of a turn */
+    CHECK_INT(tavi_manager_wakeup(manager, tavi_conn_id(c), NULL, 0), 0);
+    CHECK_INT(tavi_manager_poll(manager, 20000), 1);
+    CHECK_INT(wakeups, i + 1);
+    CHECK_INT(fired, i);
+    CHECK_INT(tavi_manager_poll(manager, 20000), 1);
+    CHECK_INT(fired, i + 1);
   }
   tear_down();
 }

@@ -180,7 +180,7 @@ TEST(wakeup__one_payload_above_the_maximum__is_accepted_when_nothing_waits) {
 
 static void *wake_later(void *arg) {
   uint64_t id = *(uint64_t *)arg;
-  usleep(20000); /* most likely in the wait by now; right either way */
+  usleep(20000); /* allow: usleep, most likely in the wait by now; right either way */
   CHECK_INT(tavi_manager_wakeup(manager, id, "x", id == TAVI_ID_MANAGER ? 0 : 1), 0);
   return NULL;
 }

@@ -189,7 +189,7 @@ TEST(http1_request__vectors_behind_a_growing_field) {
       char head[HEAD_MAX];
       size_t len = line;
       memcpy(head, v->bytes, line);
-      len += (size_t)sprintf(head + len, "P: %.*s\r\n", (int)grow, "abcdefghijklmnopqrstuvwxyz");
+      len += (size_t)snprintf(head + len, sizeof head - len, "P: %.*s\r\n", (int)grow, "abcdefghijklmnopqrstuvwxyz");
       memcpy(head + len, v->bytes + line, v->len - line);
       len += v->len - line;
       test_note("%s %s, %zu", v->section, v->title, grow);
@@ -334,9 +334,9 @@ TEST(http1_request__header_array_is_not_written_beyond_the_limit) {
 TEST(http1_request__hundreds_of_headers) {
   static char head[3 * HEAD_MAX];
   static struct tavi_http_header many[1000];
-  size_t len = (size_t)sprintf(head, "GET / HTTP/1.0\r\n");
-  for (int i = 0; i < 1000; i++) len += (size_t)sprintf(head + len, "X%d:%d\r\n", i, i);
-  len += (size_t)sprintf(head + len, "\r\n");
+  size_t len = (size_t)snprintf(head, sizeof head, "GET / HTTP/1.0\r\n");
+  for (int i = 0; i < 1000; i++) len += (size_t)snprintf(head + len, sizeof head - len, "X%d:%d\r\n", i, i);
+  len += (size_t)snprintf(head + len, sizeof head - len, "\r\n");
   const struct tavi__http1_limits limits = {sizeof head, 100, 1000};
   struct tavi_http_msg m;
   size_t consumed;
