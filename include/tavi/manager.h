@@ -61,7 +61,9 @@ TAVI_API int tavi_manager_new(const struct tavi_manager_opts *opts, struct tavi_
 TAVI_API void tavi_manager_free(struct tavi_manager *m);
 
 /* Close every connection and listener, newest first, and cancel every timer, delivering the close callbacks before it
- * returns; the manager itself lives on and may be used again. Returns 0, or TAVI_E_BUSY from a callback of the same manager. */
+ * returns; the manager itself lives on and may be used again.
+ *
+ * Returns: 0, or TAVI_E_BUSY from a callback of the same manager. */
 TAVI_API int tavi_manager_close_all(struct tavi_manager *m);
 
 /* One turn of the loop.

@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #include "tavi.h"
-#include "unit/test.h"
+#include "test.h"
 
 enum { DEADLINE_MS = 30000 }; /* for everything: reached only by what hangs */
 

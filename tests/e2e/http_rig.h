@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "tavi.h"
-#include "unit/test.h"
+#include "test.h"
 
 #define SLICE(text) ((struct tavi_slice){(text), sizeof(text) - 1})
 #define NOTHING ((struct tavi_slice){NULL, 0})

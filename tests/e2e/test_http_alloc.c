@@ -2,7 +2,7 @@
  *
  * Memory: no allocation for a request in the steady state; and when the n-th allocation of a whole exchange fails, for every
  * n, the connection is served or closed, nothing leaks (the sanitizer looks), and the next connection is served. */
-#include "unit/failmalloc.h"
+#include "failmalloc.h"
 
 #include <limits.h>
 
