@@ -8,9 +8,11 @@
 #include <stddef.h>
 #include <string.h>
 
+enum { TAVI__COPY_INLINE = 32 }; /* up to here nothing is called */
+
 /* Returns the end of the copy. from may be NULL when len is 0. The two do not overlap. */
 static inline char *tavi__copy(char *to, const char *from, size_t len) {
-  if (len > 32) {
+  if (len > TAVI__COPY_INLINE) {
     memcpy(to, from, len);
   } else if (len >= 16) { /* two blocks that may overlap: from the beginning, and up to the end */
     memcpy(to, from, 16);

@@ -9,7 +9,7 @@
 #include "http/http.h"
 
 /* What the caller's own headers mean for the ones that are added; a sum of: */
-enum asked { ASKED_CLOSE = 1, ASKED_CHUNKED = 2, HAS_DATE = 4, HAS_CONNECTION = 8 };
+enum asked { ASKED_CLOSE = 1, ASKED_CHUNKED = 2, HAS_DATE = 4, HAS_CONNECTION = 8, HAS_FRAMING = 16 };
 
 /* What is added behind them. */
 struct framing {
@@ -31,7 +31,9 @@ static char *put(char *to, const char *bytes, size_t len) {
 static char *put_decimal(char *to, uint64_t n) {
   size_t len = 1;
   for (uint64_t rest = n; rest >= 10; rest /= 10) len++;
-  for (char *p = to + len; p > to; n /= 10) *--p = (char) ('0' + n % 10);
+  char *p = to + len;
+  for (; n >= 10; n /= 10) *--p = (char) ('0' + n % 10);
+  *--p = (char) ('0' + n);
   return to + len;
 }
 
@@ -45,16 +47,20 @@ static bool name_is(const struct tavi_http_header *f, const char *lower_case, si
   return f->name.len == len && tavi__slice_is(f->name, lower_case, len);
 }
 
-/* A header that may mean something to us, by the length of its name. Returns what it asks for, or TAVI_E_ARG.
- * *ret_skip: it is not sent, because the true one is added. */
-static int note(const struct tavi_http_header *f, bool *ret_skip) {
+/* One that is not sent, because the true one is added. */
+static bool is_framing(const struct tavi_http_header *f) {
+  return name_is(f, "content-length", 14) || name_is(f, "transfer-encoding", 17);
+}
+
+/* A header that may mean something to us, by the length of its name. Returns what it asks for, or TAVI_E_ARG. */
+static TAVI__APART int note(const struct tavi_http_header *f) {
   if (name_is(f, "date", 4)) return HAS_DATE;
   if (name_is(f, "connection", 10))
     return tavi__http1_list_has(f->value, "close", 5) ? HAS_CONNECTION | ASKED_CLOSE : HAS_CONNECTION;
-  *ret_skip = name_is(f, "content-length", 14);
+  if (name_is(f, "content-length", 14)) return HAS_FRAMING;
   if (!name_is(f, "transfer-encoding", 17)) return 0;
-  *ret_skip = true;
-  return tavi__slice_is(f->value, "chunked", 7) ? ASKED_CHUNKED : TAVI_E_ARG; /* we could not frame any other */
+  /* We could not frame any other. */
+  return tavi__slice_is(f->value, "chunked", 7) ? HAS_FRAMING | ASKED_CHUNKED : TAVI_E_ARG;
 }
 
 /* Is there a name of that length that note() knows? */
@@ -63,29 +69,41 @@ static inline bool may_matter(size_t name_len) {
   return name_len < 32 && (lengths >> name_len & 1) != 0;
 }
 
-/* Write headers of the caller; they are checked where they were copied to, TAVI__HTTP1_PAD bytes before the end of the
- * room. Returns the end, or NULL for one that must not be sent. */
-static char *put_headers(char *to, const struct tavi_http_header *headers, size_t count, int *ret_asked) {
+/* More than a head without the caller's headers ever takes, with the pad. */
+enum { FIXED_HEAD_BYTES = 256 };
+
+/* What the headers ask for (negative: they must not be sent), and how many bytes a head with them takes at most. */
+TAVI__HOT size_t survey(const struct tavi_http_header *headers, size_t count, int *ret_asked) {
+  size_t sum = FIXED_HEAD_BYTES;
   int asked = 0;
   for (const struct tavi_http_header *f = headers, *end = headers + count; f < end; f++) {
-    bool skip = false;
-    if (may_matter(f->name.len)) asked |= note(f, &skip);
-    if (asked < 0) return NULL;
-    char *value = PUT(tavi__copy(to, f->name.ptr, f->name.len), ": ");
-    char *line_end = PUT(tavi__copy(value, f->value.ptr, f->value.len), "\r\n");
-    if (!tavi__http1_is_token((struct tavi_slice){to, f->name.len})) return NULL;
-    if (!tavi__http1_is_value((struct tavi_slice){value, f->value.len})) return NULL;
-    if (!skip) to = line_end;
+    sum += f->name.len + f->value.len + 4;
+    if (may_matter(f->name.len)) asked |= note(f);
   }
   *ret_asked = asked;
+  return sum;
+}
+
+/* Write headers of the caller, TAVI__HTTP1_PAD bytes before the end of the room. Returns the end, or NULL when one must
+ * not be sent. */
+TAVI__HOT char *put_headers(char *to, const struct tavi_http_header *headers, size_t count, int asked) {
+  if (asked < 0) return NULL;
+  for (const struct tavi_http_header *f = headers, *end = headers + count; f < end; f++) {
+    char *line_end = tavi__http1_put_field(to, f);
+    if (line_end == NULL) return NULL;
+    if (!(asked & HAS_FRAMING) || !is_framing(f)) to = line_end;
+  }
   return to;
 }
 
-static char *put_start(char *to, int status) {
-  if (status == 200) return PUT(to, "HTTP/1.1 200 OK\r\n");
+static TAVI__APART char *put_other_start(char *to, int status) {
   to = PUT(to, "HTTP/1.1 ");
   to += tavi__http1_status_text(status, to);
   return PUT(to, "\r\n");
+}
+
+static inline char *put_start(char *to, int status) {
+  return status == 200 ? PUT(to, "HTTP/1.1 200 OK\r\n") : put_other_start(to, status);
 }
 
 static char *put_framing(char *to, const struct framing *f) {
@@ -104,15 +122,6 @@ static char *put_framing(char *to, const struct framing *f) {
   return PUT(to, "\r\n");
 }
 
-/* More than a head without the caller's headers ever takes, with the pad. */
-enum { FIXED_HEAD_BYTES = 256 };
-
-static size_t head_room(const struct tavi_http_header *headers, size_t count) {
-  size_t sum = FIXED_HEAD_BYTES;
-  for (size_t i = 0; i < count; i++) sum += headers[i].name.len + headers[i].value.len + 4;
-  return sum;
-}
-
 static const char *new_date(struct tavi__http_conf *conf, uint64_t now_ms) {
   int64_t unix_ms = tavi__manager_unix_ms();
   memcpy(conf->date, "Date: Www, 00 Mmm 0000 00:00:00 GMT\r\nContent-Length: ", sizeof(conf->date));
@@ -129,11 +138,9 @@ static inline const char *date(struct tavi_conn *c) {
 
 /* ==== queueing ==== */
 
-/* Room at the end of the queue; fails the connection when there is no memory. */
-static char *room(struct tavi_conn *c, size_t len) {
-  char *p = tavi__sendq_room(&c->out, c->src.manager, len);
-  if (p == NULL) tavi__conn_fail_with(c, TAVI_E_NOMEM, "cannot queue an answer");
-  return p;
+static TAVI__COLD int no_memory(struct tavi_conn *c) {
+  tavi__conn_fail_with(c, TAVI_E_NOMEM, "cannot queue an answer");
+  return TAVI_E_NOMEM;
 }
 
 static void commit(struct tavi_conn *c, size_t len) {
@@ -158,8 +165,8 @@ static int queue_chunk(struct tavi_conn *c, const char *data, size_t len) {
   if (err < 0) return err;
 
   bool in_one = len <= TAVI__SENDQ_ROOM_MAX - EXTRA;
-  char *start = room(c, in_one ? len + EXTRA : EXTRA);
-  if (start == NULL) return TAVI_E_NOMEM;
+  char *start = tavi__sendq_room(&c->out, c->src.manager, in_one ? len + EXTRA : EXTRA);
+  if (start == NULL) return no_memory(c);
   char *end = put_hex(start, len);
   end = PUT(end, "\r\n");
   if (in_one) {
@@ -174,7 +181,7 @@ static int queue_chunk(struct tavi_conn *c, const char *data, size_t len) {
 
 /* ==== answers ==== */
 
-static void after_answer(struct tavi_conn *c) {
+void tavi__http_after_answer(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
   if (h->becomes_raw) {
     if (h->inside == TAVI__HTTP_OUTSIDE && h->phase == TAVI__HTTP_WAIT) {
@@ -186,12 +193,6 @@ static void after_answer(struct tavi_conn *c) {
   } else if (h->inside == TAVI__HTTP_OUTSIDE && h->phase == TAVI__HTTP_WAIT) {
     tavi__http_server_next(c);
   }
-}
-
-void tavi__http_answered(struct tavi_conn *c) {
-  struct tavi__http *h = tavi__http_of(c);
-  h->answer = TAVI__ANSWER_DONE;
-  if (!h->is_plain || h->inside == TAVI__HTTP_OUTSIDE || !h->keep_alive) after_answer(c);
 }
 
 /* True when the rest of the request's body makes it better to close: it may never come, or it is too long to drop. */
@@ -226,25 +227,11 @@ static struct framing frame(struct tavi_conn *c, int status, int asked, uint64_t
   return f;
 }
 
-/* What most answers are: a status with a body of known length to a request that wants nothing special. */
-static inline char *put_plain_framing(char *to, struct tavi_conn *c, uint64_t length) {
-  struct tavi__http *h = tavi__http_of(c);
-  h->answer = TAVI__ANSWER_LENGTH;
-  h->u.out_left = length;
-  to = put(to, date(c), TAVI__HTTP_DATE_BYTES + TAVI__HTTP_LENGTH_BYTES);
-  return PUT(put_decimal(to, length), "\r\n\r\n");
-}
-
 /* The head of an answer at `to`; its end, or NULL when a header must not be sent. */
-static inline char *put_head(char *to, struct tavi_conn *c, int status, const struct tavi_http_header *headers,
-                             size_t count, uint64_t length) {
-  int asked;
-  to = put_headers(put_start(to, status), headers, count, &asked);
+static char *put_head(char *to, struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
+                      int asked, uint64_t length) {
+  to = put_headers(put_start(to, status), headers, count, asked);
   if (to == NULL) return NULL;
-  bool may_have_body = status >= 200 && status != 204 && status != 304;
-  if (may_have_body && tavi__http_of(c)->is_plain && asked == 0 && length != TAVI_HTTP_STREAM)
-    return put_plain_framing(to, c, length);
-
   struct framing f = frame(c, status, asked, asked & ASKED_CHUNKED ? TAVI_HTTP_STREAM : length);
   return put_framing(to, &f);
 }
@@ -265,57 +252,83 @@ static inline void after_begin(struct tavi_conn *c) {
   if (h->answer == TAVI__ANSWER_LENGTH && h->u.out_left == 0) tavi__http_answered(c);
 }
 
-/* An answer that does not fit into a block. */
-static int begin_big(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
-                     uint64_t length, const struct tavi_slice *body) {
+/* An answer that does not fit into a block: its head is in memory of its own, which is taken; end NULL: it is bad. */
+static int queue_big(struct tavi_conn *c, char *head, const char *end, const char *body, size_t body_len) {
   struct tavi__http *h = tavi__http_of(c);
-  char *head = malloc(head_room(headers, count));
-  if (head == NULL) {
-    tavi__conn_fail_with(c, TAVI_E_NOMEM, "cannot queue an answer");
-    return TAVI_E_NOMEM;
-  }
-
-  char *end = put_head(head, c, status, headers, count, length);
   int err = end == NULL ? TAVI_E_ARG : tavi__conn_queue(c, head, (size_t) (end - head));
   free(head);
   if (err < 0) return err;
-  if (body != NULL && body->len > 0) {
-    if (is_stream(h)) return tavi_http_chunk(c, body->ptr, body->len);
+  if (body_len > 0) {
+    if (is_stream(h)) return tavi_http_chunk(c, body, body_len);
     if (h->answer == TAVI__ANSWER_LENGTH && h->u.out_left > 0) {
       h->u.out_left = 0;
-      err = queue_rest(c, body->ptr, body->len);
+      err = queue_rest(c, body, body_len);
     }
   }
   if (err == 0) after_begin(c);
   return err;
 }
 
-/* The head of an answer to the current request, and, when there is one, its whole body. length: of the body in bytes,
- * or TAVI_HTTP_STREAM; a caller's "Transfer-Encoding: chunked" makes it that, too. */
-static int begin(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
-                 uint64_t length, const struct tavi_slice *body) {
+/* Any answer that is not ordinary(). Its parameters are those of begin(), which has looked whether it may be. */
+static TAVI__APART int begin_special(struct tavi_conn *c, int status, const struct tavi_http_header *headers,
+                                     size_t count, uint64_t length, const char *body) {
   struct tavi__http *h = tavi__http_of(c);
-  size_t need = head_room(headers, count), body_len = body == NULL ? 0 : body->len;
-  int err = may_begin(c, status);
-  if (err == 0) err = tavi__conn_may_queue(c, need + body_len);
-  if (err < 0) return err;
+  int asked;
+  size_t body_len = body == NULL ? 0 : (size_t) length, head_max = survey(headers, count, &asked);
   if (status < 200 && status != 101 && h->is_http10) return 0; /* would not be understood (RFC 9110 section 15.2) */
-  if (need + body_len > TAVI__SENDQ_ROOM_MAX) return begin_big(c, status, headers, count, length, body);
 
-  char *start = room(c, need + body_len);
-  if (start == NULL) return TAVI_E_NOMEM;
-  char *end = put_head(start, c, status, headers, count, length);
+  bool is_big = head_max + body_len > TAVI__SENDQ_ROOM_MAX;
+  char *start = is_big ? malloc(head_max) : tavi__sendq_room(&c->out, c->src.manager, head_max + body_len);
+  if (start == NULL) return no_memory(c);
+  char *end = put_head(start, c, status, headers, count, asked, length);
+  if (is_big) return queue_big(c, start, end, body, body_len);
   if (end == NULL) {
     commit(c, 0); /* the flush gives the room back */
     return TAVI_E_ARG;
   }
-  if (body_len > 0 && h->u.out_left > 0 && h->answer == TAVI__ANSWER_LENGTH) {
-    end = put(end, body->ptr, body_len);
+  if (body_len > 0 && h->answer == TAVI__ANSWER_LENGTH && h->u.out_left > 0) {
+    end = put(end, body, body_len);
     h->u.out_left = 0;
   }
   commit(c, (size_t) (end - start));
-  if (body_len > 0 && is_stream(h)) return tavi_http_chunk(c, body->ptr, body_len);
+  if (body_len > 0 && is_stream(h)) return tavi_http_chunk(c, body, body_len);
   after_begin(c);
+  return 0;
+}
+
+/* What most answers are: a status with a body of known length to a request that wants nothing special. */
+static inline bool is_ordinary(const struct tavi__http *h, int status, int asked, uint64_t length) {
+  if (!h->is_plain || (asked & ~HAS_FRAMING) != 0 || length == TAVI_HTTP_STREAM) return false;
+  return status == 200 || (status > 200 && status != 204 && status != 304);
+}
+
+/* The head of an answer to the current request, and, unless it is NULL, its whole body. length: of the body in bytes,
+ * or TAVI_HTTP_STREAM; a caller's "Transfer-Encoding: chunked" makes it that, too. */
+static int begin(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
+                 uint64_t length, const char *body) {
+  struct tavi__http *h = tavi__http_of(c);
+  int asked;
+  size_t body_len = body == NULL ? 0 : (size_t) length, room = survey(headers, count, &asked) + body_len;
+  int err = may_begin(c, status);
+  if (err == 0) err = tavi__conn_may_queue(c, room);
+  if (err < 0) return err;
+  if (!is_ordinary(h, status, asked, length) || room > TAVI__SENDQ_ROOM_MAX)
+    return begin_special(c, status, headers, count, length, body);
+
+  char *start = tavi__sendq_room(&c->out, c->src.manager, room);
+  if (start == NULL) return no_memory(c);
+  char *to = put_headers(put_start(start, status), headers, count, asked);
+  if (to == NULL) {
+    commit(c, 0);
+    return TAVI_E_ARG;
+  }
+  to = put(to, date(c), TAVI__HTTP_DATE_BYTES + TAVI__HTTP_LENGTH_BYTES);
+  to = PUT(put_decimal(to, length), "\r\n\r\n");
+  to = tavi__copy(to, body, body_len);
+  h->answer = TAVI__ANSWER_LENGTH;
+  h->u.out_left = length - body_len;
+  commit(c, (size_t) (to - start));
+  if (h->u.out_left == 0) tavi__http_answered(c);
   return 0;
 }
 
@@ -323,13 +336,13 @@ static int begin(struct tavi_conn *c, int status, const struct tavi_http_header 
 static int write_plain(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
                        struct tavi_slice body) {
   struct framing f = {.has_length = true, .length = body.len};
-  int unused;
   if (status < 100 || status > 999) return TAVI_E_ARG;
-  char *head = malloc(head_room(headers, count));
+  int asked;
+  char *head = malloc(survey(headers, count, &asked));
   if (head == NULL) return TAVI_E_NOMEM;
 
   int err = TAVI_E_ARG;
-  char *end = put_headers(put_start(head, status), headers, count, &unused);
+  char *end = put_headers(put_start(head, status), headers, count, asked);
   if (end != NULL) err = tavi_conn_send(c, head, (size_t) (put_framing(end, &f) - head));
   free(head);
   return err < 0 || body.len == 0 ? err : tavi_conn_send(c, body.ptr, body.len);
@@ -338,7 +351,7 @@ static int write_plain(struct tavi_conn *c, int status, const struct tavi_http_h
 int tavi_http_reply(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t header_count,
                     struct tavi_slice body) {
   if (!tavi__is_http_server(c)) return write_plain(c, status, headers, header_count, body);
-  return begin(c, status, headers, header_count, body.len, &body);
+  return begin(c, status, headers, header_count, body.len, body.ptr);
 }
 
 int tavi_http_reply_foreign(struct tavi_conn *c, int status, const struct tavi_http_header *headers,
@@ -404,11 +417,11 @@ int tavi_http_chunk(struct tavi_conn *c, const void *data, size_t len) {
 
 /* The end of a client's upload, as if written by hand. */
 static int send_last_chunk(struct tavi_conn *c, const struct tavi_http_header *trailers, size_t trailer_count) {
-  int unused, err = TAVI_E_ARG;
-  char *start = malloc(head_room(trailers, trailer_count));
+  int asked, err = TAVI_E_ARG;
+  char *start = malloc(survey(trailers, trailer_count, &asked));
   if (start == NULL) return TAVI_E_NOMEM;
 
-  char *end = put_headers(PUT(start, "0\r\n"), trailers, trailer_count, &unused);
+  char *end = put_headers(PUT(start, "0\r\n"), trailers, trailer_count, asked);
   if (end != NULL) err = tavi_conn_send(c, start, (size_t) (PUT(end, "\r\n") - start));
   free(start);
   return err;
@@ -425,14 +438,14 @@ int tavi_http_end(struct tavi_conn *c, const struct tavi_http_header *trailers, 
     if (h->answer == TAVI__ANSWER_LENGTH) return TAVI_E_STATE; /* fewer bytes than were announced */
     h->keep_alive = false;
   } else if (h->question != TAVI__HTTP1_HEAD) {
-    int unused;
-    size_t need = head_room(trailers, trailer_count);
+    int asked;
+    size_t need = survey(trailers, trailer_count, &asked);
     if (need > TAVI__SENDQ_ROOM_MAX) return TAVI_E_LIMIT;
     err = tavi__conn_may_queue(c, need);
     if (err < 0) return err;
-    char *start = room(c, need);
-    if (start == NULL) return TAVI_E_NOMEM;
-    char *end = put_headers(PUT(start, "0\r\n"), trailers, trailer_count, &unused);
+    char *start = tavi__sendq_room(&c->out, c->src.manager, need);
+    if (start == NULL) return no_memory(c);
+    char *end = put_headers(PUT(start, "0\r\n"), trailers, trailer_count, asked);
     commit(c, end == NULL ? 0 : (size_t) (PUT(end, "\r\n") - start));
     if (end == NULL) return TAVI_E_ARG;
   }
@@ -452,7 +465,7 @@ int tavi_http_refuse(struct tavi_conn *c, int status) {
   int err = may_begin(c, status);
   if (err < 0) return err;
   h->is_body_done = h->keep_alive = h->is_plain = false; /* whatever follows on this connection is not looked at */
-  return begin(c, status, &plain, 1, len, &(struct tavi_slice){text, len});
+  return begin(c, status, &plain, 1, len, text);
 }
 
 bool tavi_http_is_waiting(const struct tavi_conn *c) {

@@ -168,8 +168,15 @@ void tavi__http_server_want_body(struct tavi_conn *c);
 
 /* ==== answer.c ==== */
 
-/* The last byte of the answer was queued. */
-void tavi__http_answered(struct tavi_conn *c);
+void tavi__http_after_answer(struct tavi_conn *c); /* the rest of the following */
+
+/* The last byte of the answer was queued. Inside of the request's own callbacks there is nothing more to do, unless the
+ * connection does not go on as before. */
+static inline void tavi__http_answered(struct tavi_conn *c) {
+  struct tavi__http *h = tavi__http_of(c);
+  h->answer = TAVI__ANSWER_DONE;
+  if (!h->is_plain || h->inside == TAVI__HTTP_OUTSIDE || !h->keep_alive) tavi__http_after_answer(c);
+}
 
 /* True when the rest of the request's body makes it better to close: it may never come, or it is too long to drop. */
 bool tavi__http_must_close(const struct tavi_conn *c);

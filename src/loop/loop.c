@@ -23,12 +23,7 @@ static struct tavi__source *source_of(struct tavi__pollable *p) { return TAVI__C
 
 /* ==== waking ==== */
 
-bool tavi__manager_is_watched(const struct tavi_manager *m) {
-  return m->is_waiting || (!m->is_in_turn && m->alarm.fd >= 0);
-}
-
 void tavi__manager_kick(struct tavi_manager *m) {
-  if (!tavi__manager_is_watched(m)) return;
   if (!atomic_exchange(&m->mail.is_raised, true)) tavi__wakefd_raise(m->wake.fd);
 }
 

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "base/hint.h"
 #include "os/clock.h"
 #include "os/errors.h"
 #include "os/sock.h"
@@ -199,17 +200,19 @@ bool tavi__manager_take(struct tavi_manager *m, size_t bytes) {
 
 void tavi__manager_give(struct tavi_manager *m, size_t bytes) { m->buffered -= bytes; }
 
+static TAVI__APART void *new_block(struct tavi_manager *m) {
+  void *block = malloc(TAVI__BLOCK_BYTES);
+  if (block == NULL) tavi__manager_give(m, TAVI__BLOCK_BYTES);
+  return block;
+}
+
 void *tavi__manager_block(struct tavi_manager *m) {
   if (!tavi__manager_take(m, TAVI__BLOCK_BYTES)) return NULL;
 
   struct tavi__block *b = m->blocks;
-  if (b != NULL) {
-    m->blocks = b->next;
-    m->block_count--;
-    return b;
-  }
-  b = malloc(TAVI__BLOCK_BYTES);
-  if (b == NULL) tavi__manager_give(m, TAVI__BLOCK_BYTES);
+  if (b == NULL) return new_block(m);
+  m->blocks = b->next;
+  m->block_count--;
   return b;
 }
 

@@ -73,9 +73,11 @@ uint64_t tavi__manager_now(struct tavi_manager *m);
 int64_t tavi__manager_unix_ms(void);
 
 /* True when somebody sleeps on the state of the loop: a thread in the wait, or a foreign loop between turns. */
-bool tavi__manager_is_watched(const struct tavi_manager *m);
+static inline bool tavi__manager_is_watched(const struct tavi_manager *m) {
+  return m->is_waiting || (!m->is_in_turn && m->alarm.fd >= 0);
+}
 
-/* Something has changed outside of a turn's own phases: end the wait, or make the manager's descriptor readable. */
+/* Something has changed, and the loop is watched: end the wait, or make the manager's descriptor readable. */
 void tavi__manager_kick(struct tavi_manager *m);
 
 /* Count memory that a connection holds. False when the manager's maximum is reached. */

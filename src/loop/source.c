@@ -13,7 +13,7 @@ void tavi__source_queue(struct tavi__source *s) {
     *m->work_end = s;
     m->work_end = &s->next_work;
   }
-  tavi__manager_kick(m);
+  if (tavi__manager_is_watched(m)) tavi__manager_kick(m);
 }
 
 int tavi__source_open(struct tavi__source *s, struct tavi_manager *m, const struct tavi__source_ops *ops, int fd) {

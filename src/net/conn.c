@@ -216,11 +216,9 @@ size_t tavi_conn_recv_held(const struct tavi_conn *c) { return c->in == NULL ? 0
 
 /* ==== queued bytes ==== */
 
-int tavi__conn_may_queue(struct tavi_conn *c, uint64_t len) {
-  if (c->src.is_closing || c->is_draining) return TAVI_E_CLOSED;
-
+int tavi__conn_may_queue_more(struct tavi_conn *c, uint64_t len) {
   size_t max = c->conf->opts.send_bytes_max, has = c->out.bytes;
-  if (has == 0 || (has <= max && len <= max - has)) return 0;
+  if (has <= max && len <= max - has) return 0;
   tavi__conn_fail(c, TAVI_E_LIMIT, "send queue is full: send_bytes_max is reached");
   return TAVI_E_LIMIT;
 }

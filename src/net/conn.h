@@ -151,8 +151,13 @@ void tavi__conn_input_cut(struct tavi_conn *c, size_t at, size_t n);
 
 /* ==== queued bytes (the protocol's own output: not followed) ==== */
 
+int tavi__conn_may_queue_more(struct tavi_conn *c, uint64_t len); /* the rest of the following */
+
 /* May `len` bytes be queued? 0, or the error; TAVI_E_LIMIT has failed the connection already. */
-int tavi__conn_may_queue(struct tavi_conn *c, uint64_t len);
+static inline int tavi__conn_may_queue(struct tavi_conn *c, uint64_t len) {
+  if (c->src.is_closing || c->is_draining) return TAVI_E_CLOSED;
+  return c->out.bytes == 0 ? 0 : tavi__conn_may_queue_more(c, len);
+}
 
 void tavi__conn_is_full(struct tavi_conn *c) TAVI__COLD;
 

@@ -70,16 +70,16 @@ static size_t block_room(const struct tavi__piece *p) {
 
 char *tavi__sendq_room(struct tavi__sendq *q, struct tavi_manager *m, size_t len) {
   assert(len <= TAVI__SENDQ_ROOM_MAX);
-  if (q->last == NULL || block_room(q->last) < len) {
-    struct tavi__piece *p = tavi__manager_block(m);
-    if (p == NULL) return NULL;
-    p->kind = BLOCK;
-    p->ptr = p->u.bytes;
-    p->len = 0;
-    p->held = TAVI__BLOCK_BYTES;
-    append(q, p);
-  }
-  return (char *) (uintptr_t) (q->last->ptr + q->last->len);
+  if (q->last != NULL && block_room(q->last) >= len) return (char *) (uintptr_t) (q->last->ptr + q->last->len);
+
+  struct tavi__piece *p = tavi__manager_block(m);
+  if (p == NULL) return NULL;
+  p->kind = BLOCK;
+  p->ptr = p->u.bytes;
+  p->len = 0;
+  p->held = TAVI__BLOCK_BYTES;
+  append(q, p);
+  return p->u.bytes;
 }
 
 void tavi__sendq_commit(struct tavi__sendq *q, size_t len) {

@@ -103,6 +103,10 @@ bool tavi__http1_is_token(struct tavi_slice padded);
 /* True when the bytes may be sent as a header value: no CR, LF or NUL. */
 bool tavi__http1_is_value(struct tavi_slice padded);
 
+/* Write "name: value CRLF" to `to`, where there is room for TAVI__HTTP1_PAD bytes more. Returns the end, or NULL when
+ * the two checks above fail (something was written all the same). */
+char *tavi__http1_put_field(char *to, const struct tavi_http_header *field);
+
 /* ==== helpers over slices ==== */
 
 /* ASCII case-insensitive equality. */

@@ -7,6 +7,8 @@
  * day is a year's last. strftime would depend on the locale and gmtime on the C library's idea of time_t. */
 #include <assert.h>
 
+#include "base/copy.h"
+#include "base/hint.h"
 #include "wire/http1.h"
 #include "wire/http1_scan.h"
 
@@ -158,12 +160,34 @@ __attribute__((always_inline)) static inline size_t run(const char *p, size_t le
   return len;
 }
 
-bool tavi__http1_is_token(struct tavi_slice padded) {
-  size_t i = run(padded.ptr, padded.len, tavi__http1_word_stops);
-  while (i < padded.len && tavi__http1_is(padded.ptr[i], TAVI__HTTP1_TOKEN)) i++;
-  return i == padded.len && padded.len > 0;
+TAVI__HOT bool is_token(const char *p, size_t len) {
+  size_t i = run(p, len, tavi__http1_word_stops);
+  while (i < len && tavi__http1_is(p[i], TAVI__HTTP1_TOKEN)) i++;
+  return i == len && len > 0;
 }
 
-bool tavi__http1_is_value(struct tavi_slice padded) {
-  return run(padded.ptr, padded.len, tavi__http1_break_stops) == padded.len;
+TAVI__HOT bool is_value(const char *p, size_t len) { return run(p, len, tavi__http1_break_stops) == len; }
+
+bool tavi__http1_is_token(struct tavi_slice padded) { return is_token(padded.ptr, padded.len); }
+
+bool tavi__http1_is_value(struct tavi_slice padded) { return is_value(padded.ptr, padded.len); }
+
+/* It is checked where it was copied to: there whole blocks may be read, and what ends the two stops them. */
+TAVI__HOT char *put_field(char *to, struct tavi_slice name, struct tavi_slice value) {
+  char *value_to = tavi__copy(to, name.ptr, name.len) + 2;
+  memcpy(value_to - 2, ": ", 2);
+  char *end = tavi__copy(value_to, value.ptr, value.len) + 2;
+  memcpy(end - 2, "\r\n", 2);
+  return is_token(to, name.len) && is_value(value_to, value.len) ? end : NULL;
+}
+
+/* Apart, because whoever calls memcpy must save its registers. */
+static TAVI__APART char *put_long_field(char *to, const struct tavi_http_header *field) {
+  return put_field(to, field->name, field->value);
+}
+
+char *tavi__http1_put_field(char *to, const struct tavi_http_header *field) {
+  struct tavi_slice name = field->name, value = field->value;
+  if (name.len > TAVI__COPY_INLINE || value.len > TAVI__COPY_INLINE) return put_long_field(to, field);
+  return put_field(to, name, value);
 }
