@@ -28,7 +28,7 @@
 /* ==== lingering close (RFC 9112 section 9.6) ==== */
 
 #define TAVI__LINGER_MS 1000              /* how long a refused peer may still send ... */
-#define TAVI__LINGER_BYTES (1024u * 1024) /* ... and how much is read and dropped so that it sees the answer */
+#define TAVI__LINGER_BYTES (16u << 20)  /* ... and how much is read and dropped so that it sees the answer */
 
 /* ==== HTTP ==== */
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the HTTP tests in C share: a real manager with a listener or a client, and peers that are plain sockets and
- * know nothing of the library. Both live on one thread: every wait for a peer runs turns of the manager, so a test reads
- * from top to bottom and nothing sleeps. All waits have a deadline and fail the test when it passes.
+ * know nothing of the library. Both live on one thread: every wait for a peer runs turns of the manager, so a test
+ * reads from top to bottom and nothing sleeps. All waits have a deadline and fail the test when it passes.
  *
- * The one rig holds counters of all callbacks, and pointers to functions that a test may set; without on_message a request
- * is answered with "METHOD target body". */
+ * The one rig holds counters of all callbacks, and pointers to functions that a test may set; without on_message a
+ * request is answered with "METHOD target body". */
 #ifndef TAVI_TESTS_E2E_HTTP_RIG_H
 #define TAVI_TESTS_E2E_HTTP_RIG_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Memory: no allocation for a request in the steady state; and when the n-th allocation of a whole exchange fails, for every
- * n, the connection is served or closed, nothing leaks (the sanitizer looks), and the next connection is served. */
+ * Memory: no allocation for a request in the steady state; and when the n-th allocation of a whole exchange fails, for
+ * every n, the connection is served or closed, nothing leaks (the sanitizer looks), and the next one is served. */
 #include "failmalloc.h"
 
 #include <limits.h>

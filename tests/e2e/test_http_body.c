@@ -15,8 +15,8 @@ static char trailers_seen[256];
 static void note_trailers(struct tavi_conn *c, const struct tavi_http_msg *msg) {
   size_t at = 0;
   for (size_t i = 0; i < msg->trailer_count && at < 200; i++)
-    at += (size_t) snprintf(trailers_seen + at, 100, "%.*s=%.*s;", (int) msg->trailers[i].name.len, msg->trailers[i].name.ptr,
-                            (int) msg->trailers[i].value.len, msg->trailers[i].value.ptr);
+    at += (size_t) snprintf(trailers_seen + at, 100, "%.*s=%.*s;", (int) msg->trailers[i].name.len,
+                            msg->trailers[i].name.ptr, (int) msg->trailers[i].value.len, msg->trailers[i].value.ptr);
   trailers_seen[at] = '\0';
   reply_echo(c, msg);
 }
@@ -200,7 +200,7 @@ TEST(limit__413_while_the_peer_goes_on_sending__it_can_read_the_answer) {
   peer_send(&p, "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n");
   static char junk[1 << 16];
   size_t sent = 0;
-  for (ssize_t n = 0; sent < 100000000 && n >= 0; sent += n > 0 ? (size_t) n : 0) { /* does not look before it is cut off */
+  for (ssize_t n = 0; sent < 100000000 && n >= 0; sent += n > 0 ? (size_t) n : 0) { /* until it is cut off */
     n = peer_try_send(&p, junk, sizeof(junk));
     if (n == 0) tavi_manager_poll(rig.m, 1);
   }

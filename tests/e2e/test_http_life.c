@@ -31,9 +31,10 @@ static void fail_now(struct tavi_conn *c, const struct tavi_http_msg *msg) {
   tavi_conn_fail(c, "no more");
 }
 
+#define CHUNKED "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
 static const char *const requests[] = {GET("/"), POST("3", "abc"), POST("3", "a"), GET("/") GET("/"),
-                                       "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
-                                       "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab"};
+                                       CHUNKED "3\r\nabc\r\n0\r\n\r\n", CHUNKED "3\r\nab"};
 
 enum { REQUESTS = sizeof(requests) / sizeof(requests[0]) };
 

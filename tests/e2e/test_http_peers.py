@@ -86,7 +86,8 @@ class TestCurl:
     def test_refused_while_it_sends(self, port):
         out = curl(port, "/echo", "-T", "-", "-w", "%{http_code}", check=False, data=bytes(30_000_000))
         assert out == b"413 Content Too Large\n413"
-        out = curl(port, "/slow-body", "-T", "-", "-w", "%{http_code}", "-H", "Expect:", check=False, data=bytes(3_000_000))
+        out = curl(port, "/slow-body", "-T", "-", "-w", "%{http_code}", "-H", "Expect:", check=False,
+                   data=bytes(3_000_000))
         assert out == b"411 Length Required\n411"
         out = curl(port, "/deny", "--data-binary", "@-", "-w", "%{http_code}", check=False, data=bytes(3_000_000))
         assert out == b"denied\n401"

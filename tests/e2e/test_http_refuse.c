@@ -137,7 +137,8 @@ static void refused_long(const char *head, const char *line, size_t count, const
 }
 
 TEST(refusal__too_long) {
-  refused_long("GET / HTTP/1.1\r\nHost: x\r\n", "X-Filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n", 2048, "\r\n", 431);
+  refused_long("GET / HTTP/1.1\r\nHost: x\r\n", "X-Filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n", 2048, "\r\n",
+               431);
   refused_long("GET / HTTP/1.1\r\nHost: x\r\nX: ", "aaaaaaaaaa", 10240, "\r\n\r\n", 431);
   refused_long("GET / HTTP/1.1\r\nHost: x\r\n", "A:b\r\n", 10000, "\r\n", 431);
   refused_long("GET /", "aaaaaaaaaa", 2000, " HTTP/1.1\r\nHost: x\r\n\r\n", 414);
