@@ -61,7 +61,8 @@ static void write_by_hand(struct tavi_conn *c) {
       "junk\r\n",
       "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
   };
-  static const char *const more[] = {"hello", "5\r\nhello\r\n0\r\n\r\n", "0\r\nX: ", "y\r\n\r\n", "h", "\r\n", "", "0\r\n\r"};
+  static const char *const more[] = {"hello", "5\r\nhello\r\n0\r\n\r\n", "0\r\nX: ", "y\r\n\r\n", "h", "\r\n", "",
+                                     "0\r\n\r"};
   const char *head = heads_by_hand[decide(8)];
   size_t len = strlen(head), cut = decide(2) ? decide((unsigned)len) : len;
   is_scripted = true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Responses that the handler writes by hand: they are followed for their framing and count as answers; and tunnels, which
- * are HTTP no more. */
+ * Responses that the handler writes by hand: they are followed for their framing and count as answers; and tunnels,
+ * which are HTTP no more. */
 #include "e2e/http_rig.h"
 
 #include <strings.h>

@@ -7,7 +7,7 @@
 
 /* ==== refusals ==== */
 
-/* The request is answered with this status and the connection closed; no handler sees it, and on_error is not called. */
+/* The request is answered with this status and the connection closed; no handler sees it, nor on_error. */
 static void refused(const char *bytes, size_t len, int status) {
   for (int slowly = 0; slowly < (len < 400 ? 2 : 1); slowly++) {
     rig_serve(NULL);
@@ -159,8 +159,10 @@ TEST(refusal__limits_of_the_options) {
       {"GET /aaaaaaaaaaaaaaaaaaa HTTP/1.1\r\nHost: x\r\nA: b\r\n\r\n", 200},
       {"GET /aaaaaaaaaaaaaaaaaaaa HTTP/1.1\r\nHost: x\r\n\r\n", 414},
       {"GET / HTTP/1.1\r\nHost: x\r\nA: b\r\nC: d\r\n\r\n", 431},
-      {"GET / HTTP/1.1\r\nHost: x\r\nA: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n\r\n", 200},
-      {"GET / HTTP/1.1\r\nHost: x\r\nA: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n\r\n", 431},
+      {"GET / HTTP/1.1\r\nHost: x\r\nA: "
+       "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n\r\n", 200},
+      {"GET / HTTP/1.1\r\nHost: x\r\nA: "
+       "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n\r\n", 431},
   };
   for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
     for (int slowly = 0; slowly < 2; slowly++) {
@@ -490,7 +492,8 @@ TEST(peer__floods_while_its_answer_is_deferred__is_held_back) {
 }
 
 TEST(peer__stops_midway_and_leaves__nothing_is_told) {
-  static const char *const parts[] = {"G", "GET / HTTP/1.1\r\nHost: x\r\n", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc",
+  static const char *const parts[] = {"G", "GET / HTTP/1.1\r\nHost: x\r\n",
+                                      "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc",
                                       "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab", ""};
   for (size_t i = 0; i < 5; i++) {
     for (int by_reset = 0; by_reset < 2; by_reset++) {
