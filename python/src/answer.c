@@ -107,7 +107,8 @@ static bool is_name(const struct tavi_py_payload *name, const char *wanted) {
 static int header_list_add(struct header_list *list, PyObject *name_obj, PyObject *value_obj, bool keep_type) {
   struct tavi_py_payload name, value;
 
-  if (list->count == list->cap && header_list_grow(list) < 0)
+  bool is_full = list->count == list->cap || list->owner_count + 2 > 2 * list->cap; /* some are left out of items */
+  if (is_full && header_list_grow(list) < 0)
     return -1;
   if (header_text(name_obj, "name", &name) < 0)
     return -1;

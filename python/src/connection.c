@@ -220,14 +220,20 @@ static PyObject *connection_recv(PyObject *op, PyObject *const *args, Py_ssize_t
     return PyBytes_FromStringAndSize(NULL, 0);
 
   struct tavi_slice bytes = received(c, length);
+  size_t before = tavi_conn_peek(c).len;
   PyObject *result = tavi_py_bytes(bytes);
-  if (result != NULL) {
-    struct tavi_py_manager *manager = self->manager;
-    tavi_py_enter(manager);
-    tavi_conn_consume(c, bytes.len);
-    tavi_py_leave(manager, self);
-  }
-  return result;
+  if (result == NULL || bytes.len == 0)
+    return result;
+
+  struct tavi_py_manager *manager = self->manager;
+  tavi_py_enter(manager);
+  tavi_conn_consume(c, bytes.len);
+  bool is_taken = tavi_conn_peek(c).len < before; /* not of a message that is told as a whole */
+  tavi_py_leave(manager, self);
+  if (is_taken)
+    return result;
+  Py_DECREF(result);
+  return PyBytes_FromStringAndSize(NULL, 0);
 }
 
 PyDoc_STRVAR(send_data_doc,

@@ -225,13 +225,16 @@ void tavi_py_deliver_polls(struct tavi_py_manager *manager) {
 
 static struct tavi_py_connection *accepted(struct tavi_py_connection *listener, struct tavi_conn *c) {
   struct tavi_py_manager *manager = listener->manager;
-  struct tavi_py_connection *conn = tavi_py_connection_new(manager->state, listener->handler, 0);
+  /* May run any code, since it may collect garbage: the handler is taken afterwards. */
+  struct tavi_py_connection *conn = tavi_py_connection_new(manager->state, NULL, 0);
   if (conn == NULL) {
     tavi_conn_set_user(c, NULL);
     tavi_conn_close(c);
     tavi_py_report(manager);
     return NULL;
   }
+  Py_XINCREF(listener->handler);
+  conn->handler = listener->handler;
   tavi_conn_set_user(c, conn);
   tavi_py_connection_attach(conn, manager, c, tavi_conn_id(c));
   Py_DECREF(conn); /* the manager has its own */

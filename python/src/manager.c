@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RUN_WAIT_MS_MAX 1000 /* a signal that comes right before a wait does not end it, so run() looks that often */
 #define LOG_TEXT_MAX (1 << 20) /* bytes of log lines that wait to be printed; more are dropped */
 
 /* ==== log ==== */
@@ -652,6 +653,8 @@ static void restore_signals(PyObject *signal, PyObject *previous[RUN_SIGNALS]) {
 }
 
 static int run_loop(struct tavi_py_manager *self, int poll_ms) {
+  if (poll_ms < 0 || poll_ms > RUN_WAIT_MS_MAX)
+    poll_ms = RUN_WAIT_MS_MAX;
   bool is_plain = Py_TYPE(self) == self->state->manager_type;
 
   while (!self->stop && self->c != NULL) {
@@ -827,6 +830,13 @@ static void manager_dealloc(PyObject *op) {
 
   if (PyObject_CallFinalizerFromDealloc(op) < 0)
     return; /* a CLOSE handler has kept the manager */
+  if (self->c != NULL) { /* a subclass has a __del__ of its own, which stands in the place of manager_finalize() */
+    Py_SET_REFCNT(op, 1);
+    manager_finalize(op);
+    Py_SET_REFCNT(op, Py_REFCNT(op) - 1);
+    if (Py_REFCNT(op) > 0)
+      return;
+  }
   PyObject_GC_UnTrack(op);
   manager_clear(op);
   PyMem_Free(self->log_text);

@@ -76,6 +76,9 @@ PyObject *tavi_py_timer_start(struct tavi_py_manager *manager, uint64_t delay_ms
 }
 
 void tavi_py_timers_release(struct tavi_py_manager *manager) {
+  /* All of the library's are gone. What is released below may run code that cancels the next one. */
+  for (struct tavi_py_timer *timer = manager->timers; timer != NULL; timer = timer->next)
+    timer->c = NULL;
   while (manager->timers != NULL) {
     struct tavi_py_timer *timer = manager->timers;
     Py_INCREF(timer);

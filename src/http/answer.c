@@ -198,9 +198,11 @@ void tavi__http_after_answer(struct tavi_conn *c) {
 /* True when the rest of the request's body makes it better to close: it may never come, or it is too long to drop. */
 bool tavi__http_must_close(const struct tavi_conn *c) {
   const struct tavi__http *h = tavi__http_of(c);
-  if (h->is_body_done || h->wants_stream) return false;
+  if (h->is_body_done) return false;
+  if (h->expects_continue) return true; /* we have not asked for it, so nobody knows whether it comes */
+  if (h->wants_stream || h->phase == TAVI__HTTP_STREAM) return false;
   size_t arrived = h->inside == TAVI__HTTP_IN_HEADERS ? 0 : tavi__conn_input(c).len;
-  return h->expects_continue || h->framing == TAVI_HTTP_CHUNKED || h->body_left > arrived + TAVI__HTTP_DROP_BYTES;
+  return h->framing == TAVI_HTTP_CHUNKED || h->body_left > arrived + TAVI__HTTP_DROP_BYTES;
 }
 
 /* How the answer to the current request is framed; sets what the connection does afterwards. */
@@ -277,6 +279,12 @@ static TAVI__APART int begin_special(struct tavi_conn *c, int status, const stru
   size_t body_len = body == NULL ? 0 : (size_t) length, head_max = survey(headers, count, &asked);
   if (status < 200 && status != 101 && h->is_http10) return 0; /* would not be understood (RFC 9110 section 15.2) */
 
+  bool is_owed = h->question == TAVI__HTTP1_HEAD && body == NULL && length != TAVI_HTTP_STREAM && status >= 200;
+  if (h->more != NULL) h->more->head_owed = 0; /* of an earlier one: nobody waits for that any more */
+  if (is_owed && length > 0) {
+    if (tavi__http_more(h) == NULL) return no_memory(c);
+    h->more->head_owed = length;
+  }
   bool is_big = head_max + body_len > TAVI__SENDQ_ROOM_MAX;
   char *start = is_big ? malloc(head_max) : tavi__sendq_room(&c->out, c->src.manager, head_max + body_len);
   if (start == NULL) return no_memory(c);

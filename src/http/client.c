@@ -54,15 +54,23 @@ void tavi__http_client_complete(struct tavi_conn *c) {
   if (c->at_eof) tavi__conn_drain(c, false);
 }
 
+/* No part of a response has come. */
+static bool is_between(const struct tavi_conn *c) {
+  return tavi__http_of(c)->phase == TAVI__HTTP_HEAD && tavi__conn_input(c).len == 0;
+}
+
+static void on_reset(struct tavi_conn *c) {
+  if (!is_between(c)) tavi__conn_fail(c, TAVI_E_RESET, "the peer reset the connection in the middle of a response");
+}
+
 static bool on_eof(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
-  bool is_between = h->phase == TAVI__HTTP_HEAD && tavi__conn_input(c).len == 0;
   if (h->framing == TAVI_HTTP_UNTIL_CLOSE && (h->phase == TAVI__HTTP_BODY || h->phase == TAVI__HTTP_STREAM)) {
     tavi__http_complete_at_eof(c);
     return true;
   }
   if (h->phase == TAVI__HTTP_STREAM && h->is_body_done) return true; /* the user is still at it */
-  if (is_between) return false;
+  if (is_between(c)) return false;
   tavi__conn_fail(c, TAVI_E_PROTOCOL, "the response ended too early: the peer closed the connection");
   return true;
 }
@@ -71,6 +79,7 @@ const struct tavi__proto tavi__http_client = {
     .is_http = true,
     .on_input = tavi__http_on_input,
     .on_eof = on_eof,
+    .on_reset = on_reset,
     .on_output = tavi__http_client_output,
     .on_drained = tavi__http_on_drained,
     .peek = tavi__http_peek,

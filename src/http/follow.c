@@ -199,8 +199,25 @@ static int or_fail(struct tavi_conn *c, int may) {
   return may;
 }
 
+/* Bytes of the body that an answer to a HEAD does not have, which the user sends as if it had; they may come when the next
+ * request is there already. Behind them may stand the beginning of its answer. */
+static int drop_owed(struct tavi_conn *c, const char *data, uint64_t len) {
+  struct tavi__http_more *more = tavi__http_of(c)->more;
+  uint64_t owed = len < more->head_owed ? len : more->head_owed;
+  more->head_owed -= owed;
+  if (owed == len) return 1;
+  if (data == NULL) return TAVI_E_STATE; /* a file range cannot be split */
+
+  data += owed;
+  len -= owed;
+  int may = tavi__http_server_output(c, data, len);
+  if (may == 0) may = tavi__conn_queue(c, data, (size_t) len);
+  return may < 0 ? may : 1;
+}
+
 int tavi__http_server_output(struct tavi_conn *c, const char *data, uint64_t len) {
   struct tavi__http *h = tavi__http_of(c);
+  if (h->more != NULL && h->more->head_owed > 0) return drop_owed(c, data, len);
   if (h->is_followed_raw) return 0;
   if (tavi__http_is_head_done(c)) return 1;
   if (h->answer == TAVI__ANSWER_IDLE) return h->keep_alive ? TAVI_E_STATE : 0; /* false: before the first request */
@@ -262,7 +279,7 @@ static int64_t client_head(struct tavi__http *h, const char *data, size_t len) {
     more->out_is_chunked = msg.framing == TAVI_HTTP_CHUNKED;
     more->out = (struct tavi__http1_chunks){0};
   }
-  if (!push_question(h, question_of(head))) return TAVI_E_LIMIT;
+  if (!push_question(h, question_of(head))) return TAVI_E_STATE; /* too many without a response */
   more->out_len = 0;
   return (int64_t) (used - before);
 }

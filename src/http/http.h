@@ -105,6 +105,7 @@ struct tavi__http_more {
   char *trailers;                /* STREAM: the raw trailer section, until on_message */
   size_t trailers_len;
   struct tavi__http1_chunks out; /* follow.c: decoder of chunks written by hand */
+  uint64_t head_owed;            /* of the body that the user still sends for a begun answer to a HEAD: to be dropped */
   uint64_t out_body;             /* follow.c: a client's: bytes of its request's body still to come */
   char *out_head;                /* follow.c: a head that is written in parts */
   size_t out_len, out_cap;

@@ -169,6 +169,7 @@ static int deliver_kept(struct tavi_conn *c, size_t body_len, size_t total, cons
 static size_t stream_ready(const struct tavi_conn *c) {
   const struct tavi__http *h = tavi__http_of(c);
   size_t len = tavi__conn_input(c).len;
+  if (h->framing == TAVI_HTTP_NO_BODY) return 0;
   if (h->framing == TAVI_HTTP_CHUNKED) return h->more->decoded;
   if (h->framing == TAVI_HTTP_UNTIL_CLOSE) return len;
   return len < h->body_left ? len : (size_t) h->body_left;
@@ -239,7 +240,7 @@ static int step_stream(struct tavi_conn *c) {
 
   size_t ready = stream_ready(c);
   if (h->is_body_done && ready == 0) return end_stream(c);
-  if (ready >= c->conf->opts.recv_bytes_max && !c->is_rx_full) {
+  if (ready > 0 && ready >= c->conf->opts.recv_bytes_max && !c->is_rx_full) {
     c->is_rx_full = true;
     tavi__conn_watch(c);
   }
@@ -368,9 +369,10 @@ static inline int begin(struct tavi_conn *c, struct tavi_http_msg *msg, size_t h
   if (msg->framing != TAVI_HTTP_NO_BODY) return begin_with_body(c, msg, head_len);
 
   h->is_body_done = true;
+  h->body_left = 0;
   note_head(c, msg);
   if (c->src.is_closing) return 1;
-  if (tavi__http_conf_of(c)->handlers->on_headers != NULL) {
+  if (c->is_client || tavi__http_conf_of(c)->handlers->on_headers != NULL) {
     tell_headers(c, msg);
     int r = after_headers(c, msg, head_len, head_len, NULL);
     if (r != 0) return r;
@@ -461,7 +463,7 @@ static bool is_end_due(const struct tavi_conn *c) {
 
 static inline bool may_go_on(const struct tavi_conn *c) {
   if (c->src.is_closing || c->is_draining || c->src.manager->is_broken) return false;
-  return !(c->is_paused || c->is_full) || is_end_due(c);
+  return !(c->is_paused || (c->is_full && !c->is_client)) || is_end_due(c);
 }
 
 /* Between requests: the next one has some time to come. */

@@ -91,7 +91,7 @@ static void next(struct tavi__http *h) {
   h->phase = TAVI__HTTP_HEAD;
   h->answer = TAVI__ANSWER_IDLE;
   h->head_len = 0;
-  if (h->more != NULL) tavi__http_free_more(h);
+  if (h->more != NULL && h->more->head_owed == 0) tavi__http_free_more(h);
 }
 
 void tavi__http_server_complete(struct tavi_conn *c) {
@@ -139,7 +139,7 @@ static bool is_our_turn(const struct tavi_conn *c) {
   switch ((enum tavi__http_phase) h->phase) {
     case TAVI__HTTP_HEAD: return c->out.bytes > 0;
     case TAVI__HTTP_BODY: return false;
-    case TAVI__HTTP_STREAM: return tavi__conn_input(c).len > 0;
+    case TAVI__HTTP_STREAM: return h->answer != TAVI__ANSWER_DONE && tavi__http_peek(c).len > 0;
     case TAVI__HTTP_DROP: return h->answer != TAVI__ANSWER_DONE; /* nobody waits for the rest of that body */
     case TAVI__HTTP_WAIT: break;
   }

@@ -129,7 +129,9 @@ void tavi_conn_fail(struct tavi_conn *c, const char *text) { tavi__conn_fail(c, 
 
 static bool wants_input(const struct tavi_conn *c) {
   if (c->is_lingering) return true;
-  return !(c->at_eof || c->is_paused || c->is_held || c->is_full || c->is_rx_full);
+  /* A client of HTTP with much to send goes on reading: the server may refuse it early. */
+  bool is_full = c->is_full && !(c->is_client && c->proto->is_http);
+  return !(c->at_eof || c->is_paused || c->is_held || is_full || c->is_rx_full);
 }
 
 void tavi__conn_watch(struct tavi_conn *c) {
@@ -176,7 +178,8 @@ void tavi_conn_resume(struct tavi_conn *c) {
 
   c->is_paused = false;
   tavi__conn_watch(c);
-  if (tavi__conn_input(c).len > 0) tavi__source_again(&c->src); /* the protocol may have held some back */
+  /* The protocol may have held some back. */
+  if (c->is_held || tavi__conn_input(c).len > 0) tavi__source_again(&c->src);
 }
 
 /* ==== received bytes ==== */
@@ -206,7 +209,7 @@ void tavi_conn_consume(struct tavi_conn *c, size_t n) {
     c->proto->consume(c, n);
   else
     tavi__conn_input_drop(c, n);
-  if (c->is_rx_full && tavi__conn_input(c).len <= c->conf->opts.recv_bytes_max / 2) {
+  if (c->is_rx_full && tavi_conn_peek(c).len <= c->conf->opts.recv_bytes_max / 2) {
     c->is_rx_full = false;
     tavi__conn_watch(c);
   }

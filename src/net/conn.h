@@ -22,6 +22,7 @@ struct tavi__proto {
   void (*on_start)(struct tavi_conn *c);   /* accepted or established */
   void (*on_input)(struct tavi_conn *c);   /* bytes are in tavi__conn_input(); consume what can be used */
   bool (*on_eof)(struct tavi_conn *c);     /* the peer has closed its side; true: handled, false: drain and close */
+  void (*on_reset)(struct tavi_conn *c);   /* the peer has reset the connection; NULL: close */
   bool (*on_timeout)(struct tavi_conn *c); /* the read deadline passed; true: handled, false: fail */
   /* Raw bytes of the user are about to be queued (data NULL: len bytes of a file). 0: queue them; 1: drop them, they
    * have no place on the wire; negative: the error that forbids it. */

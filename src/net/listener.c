@@ -94,6 +94,10 @@ static void on_ready(struct tavi__source *s, unsigned events) {
         tavi__log(m, TAVI_LOG_INFO, "descriptors are back");
       }
       accepted(l, fd, &peer);
+    } else if (fd == TAVI_E_ADDRESS) { /* it listens no more: whoever shares the descriptor has shut it down */
+      tavi__log(m, TAVI_LOG_ERROR, "cannot accept on listener %llu: %s; it closes", (unsigned long long) s->id,
+                tavi_err_text(fd));
+      tavi__source_close(s);
     } /* else: that peer has gone again; the next one */
   }
 }

@@ -32,6 +32,12 @@ static void bound_raw(struct tavi_conn *c) {
   tavi__conn_watch(c);
 }
 
+/* The peer is gone, which is how connections end; only some protocols have more to say. */
+static TAVI__COLD void on_reset(struct tavi_conn *c) {
+  if (c->proto->on_reset != NULL && !c->is_lingering) c->proto->on_reset(c);
+  tavi__source_close(&c->src);
+}
+
 static void on_end_of_input(struct tavi_conn *c) {
   c->at_eof = true;
   tavi__conn_watch(c);
@@ -64,8 +70,8 @@ static void read_some(struct tavi_conn *c) {
 
   ssize_t n = tavi__sock_recv(c->src.io.fd, to, cap);
   if (n == TAVI__AGAIN) return;
-  if (n < 0) { /* reset: the peer is gone, which is how connections end */
-    tavi__source_close(&c->src);
+  if (n < 0) {
+    on_reset(c);
     return;
   }
   if (n == 0) {
@@ -121,7 +127,7 @@ static TAVI__COLD void write_failed(struct tavi_conn *c, int err) {
   if (err == TAVI__AGAIN)
     c->is_blocked = true;
   else if (err == TAVI_E_RESET)
-    tavi__source_close(&c->src);
+    on_reset(c);
   else
     tavi__conn_fail_with(c, err, "cannot send");
 }
@@ -213,7 +219,7 @@ static bool on_flush(struct tavi__source *s) {
 /* The peer is gone in both directions. Somebody who paused may still want what it has sent. */
 static void on_hang_up(struct tavi_conn *c) {
   if (!c->is_paused && !c->is_rx_full) {
-    tavi__source_close(&c->src);
+    on_reset(c);
     return;
   }
   c->is_hung = true;
