@@ -63,8 +63,8 @@ struct tavi_conn_opts {
   uint32_t write_timeout_ms;   /* something to send and the peer takes none of it; default 60,000 */
   size_t recv_bytes_max;       /* received and not consumed; default 3 MiB. Beyond it TAVI_E_LIMIT, then close; a user
                                 * that consumes is paused and resumed instead */
-  size_t send_bytes_max;       /* queued; default 64 MiB. Beyond it TAVI_E_LIMIT, then close; one piece that is larger
-                                * is accepted when the queue is empty */
+  size_t send_bytes_max;       /* queued in memory; default 64 MiB. Beyond it TAVI_E_LIMIT, then close; one piece that
+                                * is larger is accepted when the queue is empty */
   size_t send_high_water;      /* default 1 MiB: above it, nothing more is read from this peer ... */
   size_t send_low_water;       /* default 256 KiB: ... until the queue has fallen below this */
 };

@@ -13,7 +13,8 @@
  * A request answered in on_headers gets no on_message; the rest of its body is read and dropped.
  *
  * A bad request never reaches a handler: it is answered with the right status (400, 408, 413, 414, 417, 431, 501,
- * 505), then on_read and on_close follow, without on_error. Nothing about how a message is framed is guessed.
+ * 505), then on_read (except after a time-out) and on_close follow, without on_error. Nothing about how a message is
+ * framed is guessed.
  *
  * When a peer closes its side, what is queued is still sent, then the connection closes; a request that was not
  * answered by then never is.

@@ -199,8 +199,8 @@ static int or_fail(struct tavi_conn *c, int may) {
   return may;
 }
 
-/* Bytes of the body that an answer to a HEAD does not have, which the user sends as if it had; they may come when the next
- * request is there already. Behind them may stand the beginning of its answer. */
+/* Bytes of the body that an answer to a HEAD does not have, which the user sends as if it had; they may come when the
+ * next request is there already. Behind them may stand the beginning of its answer. */
 static int drop_owed(struct tavi_conn *c, const char *data, uint64_t len) {
   struct tavi__http_more *more = tavi__http_of(c)->more;
   uint64_t owed = len < more->head_owed ? len : more->head_owed;

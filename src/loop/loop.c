@@ -17,6 +17,7 @@
 #include "loop/manager.h"
 #include "os/clock.h"
 #include "os/errors.h"
+#include "os/sock.h"
 #include "os/wakefd.h"
 
 static struct tavi__source *source_of(struct tavi__pollable *p) { return TAVI__CONTAINER(p, struct tavi__source, io); }
@@ -181,7 +182,7 @@ static TAVI__APART void finish(struct tavi_manager *m, struct tavi__source *s) {
   m->closing_count--;
   m->callbacks++;
   if (tavi__wheel_has(&s->deadline)) tavi__wheel_remove(&s->deadline);
-  if (s->io.is_registered) m->poller_ops->remove(m->poller, &s->io);
+  if (s->io.is_registered && !m->is_forked) m->poller_ops->remove(m->poller, &s->io); /* epoll's set is shared */
   pthread_mutex_lock(&m->mail.lock);
   tavi__idmap_remove(&m->ids, s->id); /* from here on wakeups for it are refused */
   pthread_mutex_unlock(&m->mail.lock);
@@ -249,6 +250,7 @@ int tavi__manager_finish_all(struct tavi_manager *m) {
   m->is_in_turn = true;
   m->is_closing_all = true;
   m->is_broken = false;
+  m->is_forked = m->process_id != tavi__process_id();
   close_each(m);
   settle(m);
   tavi__timers_cancel_all(m);

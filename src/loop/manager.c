@@ -69,6 +69,7 @@ int tavi_manager_new(const struct tavi_manager_opts *opts, struct tavi_manager *
   m->poller_ops = poller_ops;
   m->work_end = &m->work;
   m->last_id = TAVI_ID_MANAGER;
+  m->process_id = tavi__process_id();
   m->reserve_fd = -1;
   tavi__pollable_init(&m->wake, -1);
   tavi__pollable_init(&m->alarm, -1);

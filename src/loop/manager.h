@@ -31,6 +31,8 @@ struct tavi_manager {
   bool is_broken;               /* tavi_manager_break() */
   bool wants_flush;             /* a source in `work` does */
   bool is_closing_all;          /* nothing new may be opened */
+  int process_id;               /* that has made it */
+  bool is_forked;               /* we are a child of that one: only our copies end, not what both share */
   int callbacks;                /* what tavi_manager_poll() returns */
   struct tavi__source *work, **work_end; /* sources with is_queued, in order */
   struct tavi__wheel timers;    /* struct tavi_timer */

@@ -222,6 +222,8 @@ size_t tavi_conn_recv_held(const struct tavi_conn *c) { return c->in == NULL ? 0
 int tavi__conn_may_queue_more(struct tavi_conn *c, uint64_t len) {
   size_t max = c->conf->opts.send_bytes_max, has = c->out.bytes;
   if (has <= max && len <= max - has) return 0;
+  has = tavi__sendq_in_memory(&c->out); /* ranges of files do not count */
+  if (has == 0 || (has <= max && len <= max - has)) return 0;
   tavi__conn_fail(c, TAVI_E_LIMIT, "send queue is full: send_bytes_max is reached");
   return TAVI_E_LIMIT;
 }
@@ -252,7 +254,7 @@ int tavi__conn_queue_foreign(struct tavi_conn *c, const void *data, size_t len, 
 
 /* Raw bytes by the user: the protocol has a look first. 0: queue them; 1: drop them; negative: an error. */
 static int may_send(struct tavi_conn *c, const void *data, uint64_t len) {
-  int err = tavi__conn_may_queue(c, len);
+  int err = tavi__conn_may_queue(c, data == NULL ? 0 : len);
   if (err < 0 || len == 0) return err < 0 ? err : 1;
   return c->proto->on_output == NULL ? 0 : c->proto->on_output(c, data, len);
 }

@@ -94,7 +94,7 @@ static void on_ready(struct tavi__source *s, unsigned events) {
         tavi__log(m, TAVI_LOG_INFO, "descriptors are back");
       }
       accepted(l, fd, &peer);
-    } else if (fd == TAVI_E_ADDRESS) { /* it listens no more: whoever shares the descriptor has shut it down */
+    } else if (fd == TAVI_E_ADDRESS) { /* whoever shares the descriptor has shut it down */
       tavi__log(m, TAVI_LOG_ERROR, "cannot accept on listener %llu: %s; it closes", (unsigned long long) s->id,
                 tavi_err_text(fd));
       tavi__source_close(s);
@@ -121,7 +121,8 @@ static void on_failed(struct tavi__source *s, int err) {
 
 static void remove_path(const struct tavi_listener *l) {
   struct tavi__sockaddr a;
-  if (l->unix_path != NULL && tavi__sockaddr_unix(l->unix_path, &a)) tavi__sock_unlink(&a);
+  if (l->unix_path == NULL || l->src.manager->is_forked) return;
+  if (tavi__sockaddr_unix(l->unix_path, &a)) tavi__sock_unlink(&a);
 }
 
 static void on_closed(struct tavi__source *s) {

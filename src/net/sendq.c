@@ -58,6 +58,12 @@ static struct tavi__piece *unlink_first(struct tavi__sendq *q) {
   return p;
 }
 
+size_t tavi__sendq_in_memory(const struct tavi__sendq *q) {
+  size_t sum = 0;
+  for (const struct tavi__piece *p = first(q); p != NULL; p = after(q, p)) sum += p->kind == FILE_RANGE ? 0 : p->len;
+  return sum;
+}
+
 size_t tavi__sendq_held(const struct tavi__sendq *q) {
   size_t sum = 0;
   for (const struct tavi__piece *p = first(q); p != NULL; p = after(q, p)) sum += p->held;

@@ -19,6 +19,9 @@ struct tavi__sendq {
   size_t bytes;             /* not yet sent */
 };
 
+/* Bytes of it that are in memory, ours or foreign: all but the ranges of files. Walks the queue. */
+size_t tavi__sendq_in_memory(const struct tavi__sendq *q);
+
 /* Memory of ours in the queue. */
 size_t tavi__sendq_held(const struct tavi__sendq *q);
 

@@ -238,6 +238,8 @@ void tavi__fd_close(int fd) {
   if (fd >= 0) close(fd);
 }
 
+int tavi__process_id(void) { return (int) getpid(); }
+
 int tavi__fd_reserve(void) {
   int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
   return fd >= 0 ? fd : tavi__error_of(errno);

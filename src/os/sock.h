@@ -89,6 +89,9 @@ void tavi__sock_unlink(const struct tavi__sockaddr *a); /* remove a Unix path; n
 
 void tavi__fd_close(int fd); /* negative: nothing */
 
+/* The number of this process: a forked child that holds copies of our descriptors must not undo what belongs to all. */
+int tavi__process_id(void);
+
 /* A descriptor that is good for nothing but being given up when there are no others. */
 int tavi__fd_reserve(void);
 

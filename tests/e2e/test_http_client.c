@@ -152,7 +152,7 @@ TEST(request__upload_by_tavi_http_chunk) {
   stop();
 }
 
-TEST(request__too_many_in_flight__limit_and_the_connection_lives) {
+TEST(request__too_many_in_flight__is_refused_and_the_connection_lives) {
   start();
   struct peer p = connect_client(NULL);
   int sent = 0;
@@ -160,7 +160,7 @@ TEST(request__too_many_in_flight__limit_and_the_connection_lives) {
   CHECK(sent >= 32);
   CHECK_INT(tavi_conn_send(rig.conn, "HEAD /", 6), 0); /* half of one */
   static const char too_much[] = " HTTP/1.1\r\nHost: x\r\n\r\n" GET("/");
-  CHECK_INT(tavi_conn_send(rig.conn, too_much, sizeof(too_much) - 1), TAVI_E_LIMIT);
+  CHECK_INT(tavi_conn_send(rig.conn, too_much, sizeof(too_much) - 1), TAVI_E_STATE);
   rig_settle();
   for (int i = 0; i < sent; i++) peer_send(&p, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nn");
   UNTIL(rig.messages == (unsigned) sent);

@@ -465,69 +465,114 @@ static void count_ran(struct tavi_timer *t, void *user) {
   ++*(int *)user;
 }
 
-TEST(manager_hooks__calls_of_another_thread__take_effect_during_the_wait) {
-  pthread_t loop;
-  int ran = 0, late = 0;
-  char buf[8];
+static pthread_t host_thread;
+
+static void begin_host(void) {
   set_up_host();
   server.hook = echo;
-  CHECK_INT(pthread_create(&loop, NULL, host_loop, NULL), 0);
+  CHECK_INT(pthread_create(&host_thread, NULL, host_loop, NULL), 0);
+}
 
+static void end_host(void) {
   lock_in_wait();
-  struct tavi_listener *l = listen_on_any(NULL, &server);
-  uint16_t port = port_of(l);
+  CHECK_INT(tavi_manager_poll(manager, 0), TAVI_E_BUSY);
+  CHECK_INT(tavi_manager_close_all(manager), TAVI_E_BUSY);
+  is_stopping = true;
+  pthread_mutex_unlock(&host_lock);
+  CHECK_INT(tavi_manager_wakeup(manager, TAVI_ID_MANAGER, NULL, 0), 0); /* the one call without the lock */
+  pthread_join(host_thread, NULL);
+  close_down();
+}
+
+/* A listener and a client of ours that is connected to it, each made during a wait. */
+static struct peer *connect_in_wait(struct tavi_listener **ret_listener) {
+  lock_in_wait();
+  *ret_listener = listen_on_any(NULL, &server);
+  uint16_t port = port_of(*ret_listener);
   pthread_mutex_unlock(&host_lock);
 
   lock_in_wait();
   struct peer *p = connect_to(url_of("tcp", port), NULL, &client);
   pthread_mutex_unlock(&host_lock);
   OTHER_THREAD_UNTIL(client.count[CONNECT] == 1 && server.count[ACCEPT] == 1);
+  return p;
+}
 
-  for (unsigned i = 0; i < 20; i++) { /* send */
+TEST(manager_hooks__another_thread_connects_and_sends__during_the_wait) {
+  struct tavi_listener *l;
+  begin_host();
+  struct peer *p = connect_in_wait(&l);
+  for (unsigned i = 0; i < 20; i++) {
     lock_in_wait();
     CHECK_INT(tavi_conn_send(p->c, "ping", 4), 0);
     pthread_mutex_unlock(&host_lock);
     OTHER_THREAD_UNTIL(tavi_conn_peek(p->c).len == 4 * (i + 1));
   }
+  end_host();
+}
 
-  lock_in_wait(); /* pause and resume */
+TEST(manager_hooks__another_thread_pauses_and_resumes__during_the_wait) {
+  struct tavi_listener *l;
+  begin_host();
+  struct peer *p = connect_in_wait(&l);
+  lock_in_wait();
   tavi_conn_pause(p->c);
   tavi_conn_pause(server.peers[0]->c);
-  pthread_mutex_unlock(&host_lock);
-  lock_in_wait();
-  tavi_conn_resume(p->c);
-  tavi_conn_resume(server.peers[0]->c);
   CHECK_INT(tavi_conn_send(p->c, "ping", 4), 0);
   pthread_mutex_unlock(&host_lock);
-  OTHER_THREAD_UNTIL(tavi_conn_peek(p->c).len == 84);
+  lock_in_wait();
+  CHECK_INT(server.count[READ], 0);
+  tavi_conn_resume(p->c);
+  tavi_conn_resume(server.peers[0]->c);
+  pthread_mutex_unlock(&host_lock);
+  OTHER_THREAD_UNTIL(tavi_conn_peek(p->c).len == 4);
+  end_host();
+}
 
-  lock_in_wait(); /* timers, also one that is earlier than what the loop waits for */
+TEST(manager_hooks__another_thread_starts_timers__during_the_wait) {
+  int ran = 0, late = 0;
+  struct tavi_conn_opts opts;
+  struct tavi_listener *l;
+  begin_host();
+  connect_in_wait(&l);
+  lock_in_wait();
   CHECK_INT(tavi_timer_start(manager, 3600000, 0, count_ran, &late, NULL), 0);
   pthread_mutex_unlock(&host_lock);
-  for (int i = 1; i <= 10; i++) {
+  for (int i = 1; i <= 10; i++) { /* each earlier than what the loop waits for */
     lock_in_wait();
     CHECK_INT(tavi_timer_start(manager, (uint64_t)i % 3, 0, count_ran, &ran, NULL), 0);
     pthread_mutex_unlock(&host_lock);
     OTHER_THREAD_UNTIL(ran == i);
   }
-
-  lock_in_wait(); /* idle time-outs of a connection that is made meanwhile */
-  struct tavi_conn_opts opts;
+  lock_in_wait(); /* the time-out of a connection, too */
   tavi_conn_opts_init(&opts);
   opts.idle_timeout_ms = 30;
+  uint16_t port = port_of(l);
   connect_to(url_of("tcp", port), &opts, &client);
   pthread_mutex_unlock(&host_lock);
   OTHER_THREAD_UNTIL(client.count[CLOSE] == 1 && client.peers[1]->err == TAVI_E_TIMEOUT);
+  end_host();
+  CHECK_INT(late, 0);
+}
 
+TEST(manager_hooks__another_thread_closes__during_the_wait) {
+  char buf[8];
+  struct tavi_listener *l;
+  begin_host();
+  struct peer *p = connect_in_wait(&l);
+  lock_in_wait();
+  uint16_t port = port_of(l);
+  pthread_mutex_unlock(&host_lock);
   int fd = raw_connect(port);
-  OTHER_THREAD_UNTIL(server.count[ACCEPT] == 3);
-  lock_in_wait(); /* close; another one drains */
+  OTHER_THREAD_UNTIL(server.count[ACCEPT] == 2);
+
+  lock_in_wait(); /* one closes, another one drains */
   tavi_conn_close(p->c);
-  struct peer *last = server.peers[2];
+  struct peer *last = server.peers[1];
   CHECK_INT(tavi_conn_send(last->c, "bye", 3), 0);
   tavi_conn_drain(last->c);
   pthread_mutex_unlock(&host_lock);
-  OTHER_THREAD_UNTIL(client.count[CLOSE] == 2 && server.count[CLOSE] == 3);
+  OTHER_THREAD_UNTIL(client.count[CLOSE] == 1 && server.count[CLOSE] == 2);
   CHECK_INT(recv(fd, buf, 3, MSG_WAITALL), 3);
   close(fd);
 
@@ -535,16 +580,7 @@ TEST(manager_hooks__calls_of_another_thread__take_effect_during_the_wait) {
   tavi_listener_close(l);
   pthread_mutex_unlock(&host_lock);
   OTHER_THREAD_UNTIL(tavi_manager_ids(manager, NULL, 0) == 0);
-
-  lock_in_wait();
-  CHECK_INT(tavi_manager_poll(manager, 0), TAVI_E_BUSY);
-  CHECK_INT(tavi_manager_close_all(manager), TAVI_E_BUSY);
-  is_stopping = true;
-  pthread_mutex_unlock(&host_lock);
-  CHECK_INT(tavi_manager_wakeup(manager, TAVI_ID_MANAGER, NULL, 0), 0); /* the one call without the lock */
-  pthread_join(loop, NULL);
-  CHECK_INT(late, 0);
-  close_down();
+  end_host();
 }
 
 /* ==== broken turns ==== */
