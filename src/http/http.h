@@ -81,8 +81,8 @@ struct tavi__http {
   bool keep_alive;
   bool is_body_done;         /* all of the body has arrived */
   bool is_plain;             /* a server's: nothing about the request asks for anything special in the answer's head */
-  bool expects_continue : 1; /* and 100 was not sent */
-  bool wants_stream : 1;
+  bool expects_continue;     /* and 100 was not sent */
+  bool wants_stream;
   bool becomes_raw : 1;      /* a 2xx to CONNECT: once the callback has returned */
   bool has_asked : 1;        /* a client's: something was sent that waits for a response */
   bool is_followed_raw : 1;  /* the output is not HTTP; no use in following it */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hint.h"
 #include "http/http.h"
 
 /* ==== what a message in pieces needs ==== */
@@ -111,7 +112,7 @@ static void tell_headers(struct tavi_conn *c, const struct tavi_http_msg *msg) {
   h->inside = TAVI__HTTP_OUTSIDE;
 }
 
-static void tell_message(struct tavi_conn *c, const struct tavi_http_msg *msg) {
+TAVI__HOT void tell_message(struct tavi_conn *c, const struct tavi_http_msg *msg) {
   struct tavi__http *h = tavi__http_of(c);
   const struct tavi_http_handlers *handlers = tavi__http_conf_of(c)->handlers;
   if (handlers->on_message == NULL) return;
@@ -121,7 +122,7 @@ static void tell_message(struct tavi_conn *c, const struct tavi_http_msg *msg) {
 }
 
 /* The message is over, and so are its `total` bytes at the front of the input. */
-static int complete(struct tavi_conn *c, size_t total) {
+TAVI__HOT int complete_here(struct tavi_conn *c, size_t total) {
   struct tavi__http *h = tavi__http_of(c);
   if (c->src.is_closing) return 1;
 
@@ -140,6 +141,8 @@ static int complete(struct tavi_conn *c, size_t total) {
     tavi__http_server_complete(c);
   return 1;
 }
+
+static TAVI__APART int complete(struct tavi_conn *c, size_t total) { return complete_here(c, total); }
 
 static int deliver(struct tavi_conn *c, const struct tavi_http_msg *msg, size_t total) {
   tell_message(c, msg);
@@ -221,7 +224,7 @@ static int end_stream(struct tavi_conn *c) {
   return deliver(c, &msg, 0);
 }
 
-static int step_stream(struct tavi_conn *c) {
+static TAVI__APART int step_stream(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
   if (h->framing == TAVI_HTTP_CHUNKED && !h->is_body_done) {
     struct tavi_slice trailers;
@@ -273,7 +276,7 @@ int tavi_http_stream_body(struct tavi_conn *c) {
 
 /* ==== bodies that are not wanted ==== */
 
-static int step_drop(struct tavi_conn *c) {
+static TAVI__APART int step_drop(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
   size_t len = tavi__conn_input(c).len;
   if (h->framing == TAVI_HTTP_CHUNKED) { /* where it ends does not matter: the connection closes after the answer */
@@ -321,7 +324,7 @@ static void note_head(struct tavi_conn *c, const struct tavi_http_msg *msg) {
 }
 
 /* A head with a body behind it: see how much of that is there, tell the head, and what is to become of the rest. */
-static int begin_with_body(struct tavi_conn *c, struct tavi_http_msg *msg, size_t head_len) {
+static TAVI__APART int begin_with_body(struct tavi_conn *c, struct tavi_http_msg *msg, size_t head_len) {
   struct tavi__http *h = tavi__http_of(c);
   struct tavi__input in = tavi__conn_input(c);
   size_t rest = in.len - head_len, end = in.len;
@@ -377,7 +380,8 @@ static inline int begin(struct tavi_conn *c, struct tavi_http_msg *msg, size_t h
     int r = after_headers(c, msg, head_len, head_len, NULL);
     if (r != 0) return r;
   }
-  return deliver(c, msg, head_len);
+  tell_message(c, msg);
+  return complete_here(c, head_len);
 }
 
 static int step_head(struct tavi_conn *c) {
@@ -406,7 +410,7 @@ static int step_head(struct tavi_conn *c) {
   return begin(c, &msg, used);
 }
 
-static int step_body(struct tavi_conn *c) {
+static TAVI__APART int step_body(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
   size_t len = tavi__conn_input(c).len, body_max = (size_t) tavi__http_conf_of(c)->body_bytes_max;
   if (h->answer > TAVI__ANSWER_NONE && !c->is_client) { /* by somebody who did not wait for it */
@@ -473,7 +477,7 @@ static inline void idle(struct tavi_conn *c) {
 }
 
 /* In the middle of something, and nothing more can be done with this input: see what to wait for. */
-static void rest(struct tavi_conn *c) {
+static TAVI__APART void rest(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
   uint32_t limit_ms = tavi__http_conf_of(c)->body_timeout_ms;
   bool has_input = tavi__conn_input(c).len > 0;

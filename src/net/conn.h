@@ -184,7 +184,7 @@ void tavi__stream_start(struct tavi_conn *c);              /* accepted or establ
 int tavi__udp_send(struct tavi_conn *c, const void *data, size_t len);
 
 /* connect.c */
-void tavi__connect_ready(struct tavi_conn *c);             /* the socket on its way is writable, or an attempt is due */
+void tavi__connect_ready(struct tavi_conn *c) TAVI__APART; /* the socket on its way is writable, or an attempt is due */
 void tavi__connect_timeout(struct tavi_conn *c);
 void tavi__dial_free(struct tavi__dial *dial);
 

@@ -121,13 +121,12 @@ static void on_failed(struct tavi__source *s, int err) {
 
 static void remove_path(const struct tavi_listener *l) {
   struct tavi__sockaddr a;
-  if (l->unix_path == NULL || l->src.manager->is_forked) return;
-  if (tavi__sockaddr_unix(l->unix_path, &a)) tavi__sock_unlink(&a);
+  if (l->unix_path != NULL && tavi__sockaddr_unix(l->unix_path, &a)) tavi__sock_unlink(&a);
 }
 
 static void on_closed(struct tavi__source *s) {
   struct tavi_listener *l = listener_of(s);
-  remove_path(l);
+  if (!s->manager->is_forked) remove_path(l);
   tavi__fd_close(s->io.fd);
   s->io.fd = -1;
   if (l->own != NULL && l->own->on_close != NULL) l->own->on_close(l, l->own_user);

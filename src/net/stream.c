@@ -52,47 +52,58 @@ static void drop_input(struct tavi_conn *c, size_t n) {
   if (c->state.lingered > TAVI__LINGER_BYTES) tavi__source_close(&c->src);
 }
 
-static void read_some(struct tavi_conn *c) {
-  struct tavi_manager *m = c->src.manager;
-  char *to = m->rx;
-  size_t cap = TAVI__RX_BYTES;
-  if (c->in != NULL) { /* behind what is there, in steps that grow with it */
-    size_t step = c->in->len < TAVI__RX_BYTES ? c->in->len : TAVI__RX_BYTES;
-    int err = tavi__recvbuf_reserve(&c->in, m, step > TAVI__RECV_STEP ? step : TAVI__RECV_STEP);
-    if (err < 0) {
-      tavi__conn_fail_with(c, err, "cannot receive more");
-      return;
-    }
-    to = c->in->bytes + c->in->start + c->in->len;
-    cap = c->in->cap - c->in->start - c->in->len;
-    if (cap > TAVI__RX_BYTES) cap = TAVI__RX_BYTES;
-  }
-
-  ssize_t n = tavi__sock_recv(c->src.io.fd, to, cap);
+/* recv() gave no bytes, or bytes that nobody wants any more. */
+static TAVI__APART void take_no_input(struct tavi_conn *c, ssize_t n) {
   if (n == TAVI__AGAIN) return;
-  if (n < 0) {
+  if (n < 0)
     on_reset(c);
-    return;
-  }
-  if (n == 0) {
+  else if (n == 0)
     on_end_of_input(c);
-    return;
-  }
-  if (c->is_lingering) {
+  else
     drop_input(c, (size_t) n);
-    return;
-  }
+}
 
+TAVI__HOT void tell_input(struct tavi_conn *c) {
   touch(c);
-  if (c->in != NULL) {
-    c->in->len += (size_t) n;
-  } else {
-    m->rx_owner = &c->src;
-    m->rx_ptr = to;
-    m->rx_len = (size_t) n;
-  }
   if (c->proto->on_input != NULL) c->proto->on_input(c);
   if (!c->src.is_closing && c->handlers->on_read != NULL) c->handlers->on_read(c, c->user);
+}
+
+/* Behind what is there, in steps that grow with it. */
+static TAVI__APART void read_behind(struct tavi_conn *c) {
+  size_t step = c->in->len < TAVI__RX_BYTES ? c->in->len : TAVI__RX_BYTES;
+  int err = tavi__recvbuf_reserve(&c->in, c->src.manager, step > TAVI__RECV_STEP ? step : TAVI__RECV_STEP);
+  if (err < 0) {
+    tavi__conn_fail_with(c, err, "cannot receive more");
+    return;
+  }
+  char *to = c->in->bytes + c->in->start + c->in->len;
+  size_t cap = c->in->cap - c->in->start - c->in->len;
+  ssize_t n = tavi__sock_recv(c->src.io.fd, to, cap < TAVI__RX_BYTES ? cap : TAVI__RX_BYTES);
+  if (n <= 0 || c->is_lingering) {
+    take_no_input(c, n);
+    return;
+  }
+  c->in->len += (size_t) n;
+  tell_input(c);
+  if (c->in != NULL) bound_raw(c);
+}
+
+static void read_some(struct tavi_conn *c) {
+  struct tavi_manager *m = c->src.manager;
+  if (c->in != NULL) {
+    read_behind(c);
+    return;
+  }
+  ssize_t n = tavi__sock_recv(c->src.io.fd, m->rx, TAVI__RX_BYTES);
+  if (n <= 0 || c->is_lingering) {
+    take_no_input(c, n);
+    return;
+  }
+  m->rx_owner = &c->src;
+  m->rx_ptr = m->rx;
+  m->rx_len = (size_t) n;
+  tell_input(c);
   if (m->rx_owner == &c->src) {
     m->rx_owner = NULL;
     if (m->rx_len > 0) keep_rest(c, m->rx_len);
@@ -217,7 +228,7 @@ static bool on_flush(struct tavi__source *s) {
 /* ==== the source ==== */
 
 /* The peer is gone in both directions. Somebody who paused may still want what it has sent. */
-static void on_hang_up(struct tavi_conn *c) {
+static TAVI__APART void on_hang_up(struct tavi_conn *c) {
   if (!c->is_paused && !c->is_rx_full) {
     on_reset(c);
     return;
@@ -227,7 +238,7 @@ static void on_hang_up(struct tavi_conn *c) {
 }
 
 /* Input that was held back: by a protocol with more to do, or for the user of one that has just become raw. */
-static void take_held(struct tavi_conn *c) {
+static TAVI__APART void take_held(struct tavi_conn *c) {
   if (c->proto->on_input != NULL) {
     c->proto->on_input(c);
   } else if (c->is_held && !c->is_paused) {

@@ -154,25 +154,20 @@ int tavi__sock_accept(int fd, struct tavi__sockaddr *ret_peer) {
   return peer >= 0 ? peer : tavi__error_of(errno);
 }
 
+/* A call that cannot sleep is not interrupted either. Were it, AGAIN is right: the poller tells again. */
 ssize_t tavi__sock_recv(int fd, void *buf, size_t cap) {
-  ssize_t n;
-  do n = recv(fd, buf, cap, 0);
-  while (n < 0 && errno == EINTR);
+  ssize_t n = recv(fd, buf, cap, 0);
   return n >= 0 ? n : tavi__error_of(errno);
 }
 
 ssize_t tavi__sock_send(int fd, const void *data, size_t len, bool more_follows) {
-  ssize_t n;
-  do n = send(fd, data, len, MSG_NOSIGNAL | (more_follows ? MSG_MORE : 0));
-  while (n < 0 && errno == EINTR);
+  ssize_t n = send(fd, data, len, MSG_NOSIGNAL | (more_follows ? MSG_MORE : 0));
   return n >= 0 ? n : tavi__error_of(errno);
 }
 
 ssize_t tavi__sock_sendv(int fd, const struct iovec *iov, int count, bool more_follows) {
   struct msghdr msg = {.msg_iov = (struct iovec *) (uintptr_t) iov, .msg_iovlen = (size_t) count};
-  ssize_t n;
-  do n = sendmsg(fd, &msg, MSG_NOSIGNAL | (more_follows ? MSG_MORE : 0));
-  while (n < 0 && errno == EINTR);
+  ssize_t n = sendmsg(fd, &msg, MSG_NOSIGNAL | (more_follows ? MSG_MORE : 0));
   return n >= 0 ? n : tavi__error_of(errno);
 }
 

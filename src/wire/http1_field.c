@@ -40,6 +40,16 @@ const char *tavi__http1_scan_short(const char *p, const char *end, uint64_t (*st
   return marks != 0 ? p + tavi__http1_first_mark(marks) : end;
 }
 
+const char *tavi__http1_name_end(const char *p, const char *last, const char *end) {
+  p = tavi__http1_scan(p, last, end, tavi__http1_word_stops);
+  while (p < end && tavi__http1_is(*p, TAVI__HTTP1_TOKEN)) p++;
+  return p;
+}
+
+const char *tavi__http1_label_end(const char *p, const char *last, const char *end) {
+  return tavi__http1_scan(p, last, end, tavi__http1_label_stops);
+}
+
 /* ==== slices without case ==== */
 
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c; }

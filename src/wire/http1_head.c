@@ -31,123 +31,121 @@ enum {
   SAW_EXPECT_CONTINUE = 128
 };
 
-struct fields {
-  bool is_request;
-  int minor;
-  unsigned saw;
-  size_t count;
-  uint64_t content_length;
-  struct tavi_slice host;
-};
-
 static struct tavi_slice slice(const char *p, const char *end) { return (struct tavi_slice){p, (size_t)(end - p)}; }
+
+/* All that a head may have is there: what needs more is too long. */
+static bool is_cut(const char *head, const char *end, const struct tavi__http1_limits *limits) {
+  return (size_t)(end - head) == limits->head_bytes_max;
+}
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 /* ==== fields ==== */
 
+/* False for five digits above 65535. */
+static inline bool is_port(const char *p, size_t len) {
+  static const char max[] = "65535";
+  for (size_t i = 0; len == 5 && i < 5; i++) {
+    if (p[i] != max[i]) return p[i] < max[i];
+  }
+  return len <= 5;
+}
+
 /* A name or IPv4 address of letters, digits, '.' and '-', perhaps with a port: what nearly every Host is, told with one
  * look. Anything else is left to tavi__http1_authority. */
 static inline bool is_plain_authority(struct tavi_slice value, const char *last, const char *end) {
   const char *value_end = value.ptr + value.len;
-  const char *p = tavi__http1_scan(value.ptr, last, end, tavi__http1_label_stops);
+  const char *p = tavi__http1_near(value.ptr, last, tavi__http1_label_stops);
+  if (p == NULL) p = tavi__http1_label_end(value.ptr, last, end);
   if (p == value.ptr) return false;
   if (p >= value_end) return true; /* the value is followed by OWS or CR, where the run stops at the latest */
-  if (*p != ':' || value_end - p > 6) return false;
-  unsigned port = 0;
-  while (++p < value_end) {
-    const unsigned digit = (unsigned)*p - '0';
-    if (digit > 9) return false;
-    port = port * 10 + digit;
-  }
-  return port <= 65535;
+  if (*p++ != ':') return false;
+  const char *digits_end = tavi__http1_near(p, last, tavi__http1_digit_stops);
+  return digits_end != NULL && digits_end >= value_end && is_port(p, (size_t)(value_end - p));
 }
 
-/* One Host, and a good one. An empty value is allowed: the target has no authority (RFC 9110 7.2). */
-static inline int note_host(struct fields *f, struct tavi_slice value, const char *last, const char *end) {
+/* Host: a good one. An empty value is allowed: the target has no authority (RFC 9110 7.2). */
+static inline int judge_host(struct tavi_slice value, const char *last, const char *end) {
   struct tavi__http1_authority ignored;
-  if ((f->saw & SAW_HOST) != 0) return -400;
-  f->saw |= SAW_HOST;
-  f->host = value;
   if (value.len == 0 || is_plain_authority(value, last, end)) return 0;
   return tavi__http1_authority(value, &ignored) ? 0 : -400;
 }
 
-static int note_length(struct fields *f, struct tavi_slice value) {
-  if ((f->saw & (SAW_LENGTH | SAW_CODING)) != 0) return -400;
-  f->saw |= SAW_LENGTH;
-  return tavi__http1_content_length(value, &f->content_length);
-}
+static int judge_expect(struct tavi_slice value) { return tavi__slice_is(value, "100-continue", 12) ? 0 : -417; }
 
-static int note_coding(struct fields *f, struct tavi_slice value) {
-  if ((f->saw & (SAW_LENGTH | SAW_CODING)) != 0 || f->minor == 0) return -400;
-  f->saw |= SAW_CODING;
-  return tavi__http1_transfer_encoding(value);
-}
-
-static int note_expect(struct fields *f, struct tavi_slice value) {
-  if (f->minor == 0) return 0;
-  if (!tavi__slice_is(value, "100-continue", 12)) return -417;
-  f->saw |= SAW_EXPECT_CONTINUE;
-  return 0;
-}
-
-/* Take note of a field that matters to the codec. Returns: 0, or a negated status. */
-static inline int note(struct fields *f, const struct tavi_http_header *field, const char *last, const char *end) {
+/* Take note of a field that matters to the codec, in *saw and msg. Returns: 0, or a negated status. */
+TAVI__HOT int note(const struct tavi_http_header *field, bool is_request, const char *last, const char *end,
+                       unsigned *saw, struct tavi_http_msg *msg) {
   const char *name = field->name.ptr;
   switch (field->name.len) {
     case 4:
-      if (f->is_request && tavi__http1_word_is(name, "host", 4)) return note_host(f, field->value, last, end);
-      break;
+      if (!is_request || !tavi__http1_word_is(name, "host", 4)) break;
+      if ((*saw & SAW_HOST) != 0) return -400;
+      *saw |= SAW_HOST;
+      return judge_host(field->value, last, end);
     case 6:
-      if (f->is_request && tavi__http1_word_is(name, "expect", 6)) return note_expect(f, field->value);
-      break;
+      if (!is_request || msg->minor == 0 || !tavi__http1_word_is(name, "expect", 6)) break;
+      *saw |= SAW_EXPECT_CONTINUE;
+      return judge_expect(field->value);
     case 7:
-      if (tavi__http1_word_is(name, "upgrade", 7)) f->saw |= SAW_UPGRADE;
+      if (tavi__http1_word_is(name, "upgrade", 7)) *saw |= SAW_UPGRADE;
       break;
     case 10:
-      if (tavi__http1_word_is(name, "connection", 10)) f->saw |= tavi__http1_connection_options(field->value);
+      if (tavi__http1_word_is(name, "connection", 10)) *saw |= tavi__http1_connection_options(field->value);
       break;
     case 14:
-      if (tavi__http1_word_is(name, "content-length", 14)) return note_length(f, field->value);
-      break;
+      if (!tavi__http1_word_is(name, "content-length", 14)) break;
+      if ((*saw & (SAW_LENGTH | SAW_CODING)) != 0) return -400;
+      *saw |= SAW_LENGTH;
+      return tavi__http1_content_length(field->value, &msg->content_length);
     case 17:
-      if (tavi__http1_word_is(name, "transfer-encoding", 17)) return note_coding(f, field->value);
-      break;
+      if (!tavi__http1_word_is(name, "transfer-encoding", 17)) break;
+      if ((*saw & (SAW_LENGTH | SAW_CODING)) != 0 || msg->minor == 0) return -400;
+      *saw |= SAW_CODING;
+      return tavi__http1_transfer_encoding(field->value);
     default: break;
   }
   return 0;
 }
 
-/* Read the field lines and the empty line behind them; *p moves to what follows it. */
-static int read_fields(const char **p, const char *last, const char *end, size_t count_max,
-                       struct tavi_http_header *headers, struct fields *f) {
+/* Read the field lines and the empty line behind them into msg; *p moves to what follows it. *ret_saw: what they told.
+ * Inlined, because the registers of the callers are at hand here. */
+TAVI__HOT int read_fields(const char **p, const char *last, const char *end, bool is_request,
+                          const struct tavi__http1_limits *limits, struct tavi_http_header *headers, unsigned *ret_saw,
+                          struct tavi_http_msg *msg) {
   const char *line = *p;
   struct tavi_http_header *field = headers;
+  const struct tavi_http_header *full = headers + limits->header_count_max;
+  unsigned saw = 0;
+  msg->content_length = 0;
   for (; line < end && *line != '\r'; field++) {
-    if (field == headers + count_max) return -431;
+    if (field == full) return -431;
 
     const int status = tavi__http1_field_line(&line, last, end, field);
     if (status != TAVI_WIRE_EVENT) return status;
 
-    const int refused = note(f, field, last, end);
+    const int refused = note(field, is_request, last, end, &saw, msg);
     if (refused != 0) return refused;
   }
-  f->count = (size_t)(field - headers);
+  msg->headers = headers;
+  msg->header_count = (size_t)(field - headers);
+  msg->trailers = NULL;
+  msg->trailer_count = 0;
+  *ret_saw = saw;
   *p = line + 2;
   return tavi__http1_crlf(line, end);
 }
 
 /* RFC 9112 section 9.3: "close" wins, then the version's default, which HTTP/1.0 may ask to change. */
-static bool wants_keep_alive(const struct fields *f) {
-  if ((f->saw & TAVI__HTTP1_CLOSE) != 0) return false;
-  return f->minor == 1 || (f->saw & TAVI__HTTP1_KEEP_ALIVE) != 0;
+static bool wants_keep_alive(unsigned saw, int minor) {
+  const bool may = (minor == 1) | ((saw & TAVI__HTTP1_KEEP_ALIVE) != 0);
+  return may & ((saw & TAVI__HTTP1_CLOSE) == 0);
 }
 
 /* An Upgrade in HTTP/1.0 must be ignored (RFC 9110 section 7.8). */
-static bool upgrades(const struct fields *f) {
+static bool upgrades(unsigned saw, int minor) {
   const unsigned both = SAW_UPGRADE | TAVI__HTTP1_UPGRADE;
-  return f->minor == 1 && (f->saw & both) == both;
+  return (minor == 1) & ((saw & both) == both);
 }
 
 /* ==== start lines ==== */
@@ -165,15 +163,22 @@ static int read_version(const char *p, const char *end, int *ret_major, int *ret
 }
 
 /* Read "method SP" into msg; *p moves behind it. */
-static inline int read_method(const char **p, const char *last, const char *end, struct tavi_http_msg *msg) {
+static TAVI__APART int read_other_method(const char **p, const char *last, const char *end, struct tavi_http_msg *msg) {
   const char *first = *p;
-  const bool is_get = end - first >= 4 && memcmp(first, "GET ", 4) == 0; /* nearly always */
-  const char *space = is_get ? first + 3 : tavi__http1_token_end(first, last, end);
+  const char *space = tavi__http1_name_end(first, last, end);
   if (space - first > METHOD_BYTES_MAX) return -400;
   if (space == end) return TAVI_WIRE_MORE;
   if (*space != ' ' || space == first) return -400;
   msg->method = slice(first, space);
   *p = space + 1;
+  return TAVI_WIRE_EVENT;
+}
+
+static inline int read_method(const char **p, const char *last, const char *end, struct tavi_http_msg *msg) {
+  const char *first = *p;
+  if (end - first < 4 || memcmp(first, "GET ", 4) != 0) return read_other_method(p, last, end, msg);
+  msg->method = (struct tavi_slice){first, 3}; /* nearly always */
+  *p = first + 4;
   return TAVI_WIRE_EVENT;
 }
 
@@ -252,12 +257,13 @@ static int judge_other_forms(struct tavi_http_msg *msg) {
 
 /* False when an absolute-form target names another place than Host does. RFC 9112 3.2.2 lets the target win; but
  * whoever on the way looked at Host alone would disagree with us, so it is refused. */
-static bool host_agrees(struct tavi_slice target, struct tavi_slice host) {
+static bool host_agrees(const struct tavi_http_msg *msg) {
+  static const struct tavi_slice name = {"host", 4};
   struct tavi_slice scheme;
   struct tavi_slice place;
   const char *path;
-  if (!split_absolute(target, &scheme, &place, &path)) return true;
-  return tavi__http1_same_authority(scheme, place, host);
+  if (!split_absolute(msg->target, &scheme, &place, &path)) return true;
+  return tavi__http1_same_authority(scheme, place, tavi__http1_find(msg->headers, msg->header_count, name)->value);
 }
 
 /* ==== whole heads ==== */
@@ -275,48 +281,48 @@ static inline int read_request_line(const char **p, const char *last, const char
   return judge_other_forms(msg) == 0 ? TAVI_WIRE_EVENT : -400;
 }
 
+/* An empty line before the request line (RFC 9112 section 2.2): one is passed over. */
+static TAVI__APART int request_behind_empty_line(const char *p, size_t len, const struct tavi__http1_limits *limits,
+                                                 struct tavi_http_header *headers, size_t *consumed,
+                                                 struct tavi_http_msg *ret_msg) {
+  int status = tavi__http1_crlf(p, p + len);
+  if (status != TAVI_WIRE_EVENT) return status;
+  if (len > 2 && p[2] == '\r') return -400;
+  status = tavi__http1_request(p + 2, len - 2, limits, headers, consumed, ret_msg);
+  if (status == TAVI_WIRE_EVENT) *consumed += 2;
+  return status;
+}
+
 int tavi__http1_request(const char *p, size_t len, const struct tavi__http1_limits *limits,
                         struct tavi_http_header *headers, size_t *consumed, struct tavi_http_msg *ret_msg) {
-  const char *begin = p;
-  if (len > 0 && *p == '\r') { /* an empty line before the request line (RFC 9112 section 2.2) */
-    const int status = tavi__http1_crlf(p, p + len);
-    if (status != TAVI_WIRE_EVENT) return status;
-    p += 2;
-    len -= 2;
-  }
+  if (len > 0 && *p == '\r') return request_behind_empty_line(p, len, limits, headers, consumed, ret_msg);
 
   const char *head = p;
   const char *end = p + smaller(len, limits->head_bytes_max);
-  const bool is_cut = len >= limits->head_bytes_max; /* then MORE means that the limit is passed */
-  const char *last = tavi__http1_last_block(begin, end);
+  const char *last = tavi__http1_last_block(head, end);
   int status = read_request_line(&p, last, end, limits->target_bytes_max, ret_msg);
-  if (status == TAVI_WIRE_MORE) return is_cut ? -414 : TAVI_WIRE_MORE;
+  if (status == TAVI_WIRE_MORE) return is_cut(head, end, limits) ? -414 : TAVI_WIRE_MORE;
   if (status != TAVI_WIRE_EVENT) return status;
 
-  struct fields f = {.is_request = true, .minor = ret_msg->minor};
-  const char *rest = p;
-  status = read_fields(&rest, last, end, limits->header_count_max, headers, &f);
-  if (status == TAVI_WIRE_MORE) return is_cut ? -431 : TAVI_WIRE_MORE;
+  unsigned saw = 0;
+  status = read_fields(&p, last, end, true, limits, headers, &saw, ret_msg);
+  if (status == TAVI_WIRE_MORE) return is_cut(head, end, limits) ? -431 : TAVI_WIRE_MORE;
   if (status != TAVI_WIRE_EVENT) return status;
-  if ((f.saw & SAW_HOST) == 0 && f.minor == 1) return -400;
-  if ((f.saw & SAW_HOST) != 0 && *ret_msg->target.ptr != '/' && !host_agrees(ret_msg->target, f.host)) return -400;
+  const int minor = ret_msg->minor;
+  if ((saw & SAW_HOST) == 0 && minor == 1) return -400;
+  if ((saw & SAW_HOST) != 0 && *ret_msg->target.ptr != '/' && !host_agrees(ret_msg)) return -400;
 
-  *consumed = (size_t)(rest - begin);
+  *consumed = (size_t)(p - head);
   ret_msg->reason = (struct tavi_slice){NULL, 0};
   ret_msg->status = 0;
-  ret_msg->headers = headers;
-  ret_msg->header_count = f.count;
-  ret_msg->trailers = NULL;
-  ret_msg->trailer_count = 0;
-  ret_msg->head = slice(head, rest);
+  ret_msg->head = slice(head, p);
   ret_msg->body = (struct tavi_slice){NULL, 0};
-  ret_msg->framing = (f.saw & SAW_CODING) != 0   ? TAVI_HTTP_CHUNKED
-                     : (f.saw & SAW_LENGTH) != 0 ? TAVI_HTTP_LENGTH
-                                                 : TAVI_HTTP_NO_BODY;
-  ret_msg->content_length = f.content_length;
-  ret_msg->keep_alive = wants_keep_alive(&f);
-  ret_msg->expects_continue = (f.saw & SAW_EXPECT_CONTINUE) != 0;
-  ret_msg->upgrades = upgrades(&f);
+  ret_msg->framing = (saw & SAW_CODING) != 0   ? TAVI_HTTP_CHUNKED
+                     : (saw & SAW_LENGTH) != 0 ? TAVI_HTTP_LENGTH
+                                               : TAVI_HTTP_NO_BODY;
+  ret_msg->keep_alive = wants_keep_alive(saw, minor);
+  ret_msg->expects_continue = (saw & SAW_EXPECT_CONTINUE) != 0;
+  ret_msg->upgrades = upgrades(saw, minor);
   return TAVI_WIRE_EVENT;
 }
 
@@ -361,29 +367,20 @@ int tavi__http1_response(const char *p, size_t len, enum tavi__http1_question qu
                          struct tavi_http_msg *ret_msg) {
   const char *begin = p;
   const char *end = p + smaller(len, limits->head_bytes_max);
-  const bool is_cut = len >= limits->head_bytes_max;
   const char *last = tavi__http1_last_block(begin, end);
-  struct fields f = {.is_request = false};
+  unsigned saw = 0;
   int status = read_status_line(&p, last, end, ret_msg);
-  if (status == TAVI_WIRE_EVENT) {
-    f.minor = ret_msg->minor;
-    status = read_fields(&p, last, end, limits->header_count_max, headers, &f);
-  }
-  if (status < 0 || (status == TAVI_WIRE_MORE && is_cut)) return -502;
+  if (status == TAVI_WIRE_EVENT) status = read_fields(&p, last, end, false, limits, headers, &saw, ret_msg);
+  if (status < 0 || (status == TAVI_WIRE_MORE && is_cut(begin, end, limits))) return -502;
   if (status == TAVI_WIRE_MORE) return TAVI_WIRE_MORE;
 
   *consumed = (size_t)(p - begin);
   ret_msg->method = ret_msg->target = ret_msg->path = ret_msg->query = (struct tavi_slice){NULL, 0};
-  ret_msg->headers = headers;
-  ret_msg->header_count = f.count;
-  ret_msg->trailers = NULL;
-  ret_msg->trailer_count = 0;
   ret_msg->head = slice(begin, p);
   ret_msg->body = (struct tavi_slice){NULL, 0};
-  ret_msg->framing = response_framing(ret_msg->status, question, f.saw);
-  ret_msg->content_length = f.content_length; /* also of a response to HEAD, whose framing is NO_BODY */
-  ret_msg->keep_alive = wants_keep_alive(&f) && ret_msg->framing != TAVI_HTTP_UNTIL_CLOSE;
+  ret_msg->framing = response_framing(ret_msg->status, question, saw);
+  ret_msg->keep_alive = wants_keep_alive(saw, ret_msg->minor) && ret_msg->framing != TAVI_HTTP_UNTIL_CLOSE;
   ret_msg->expects_continue = false;
-  ret_msg->upgrades = upgrades(&f);
+  ret_msg->upgrades = upgrades(saw, ret_msg->minor);
   return TAVI_WIRE_EVENT;
 }

@@ -25,6 +25,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/hint.h"
 #include "tavi/http_msg.h"
 #include "wire/wire.h"
 
@@ -103,6 +104,10 @@ static inline uint64_t tavi__http1_label_stops(tavi__http1_block x) {
   return (uint32_t)_mm_movemask_epi8(_mm_or_si128(tavi__http1_letters(x), digit_dot_dash)) ^ 0xffffu;
 }
 
+static inline uint64_t tavi__http1_digit_stops(tavi__http1_block x) {
+  return (uint32_t)_mm_movemask_epi8(tavi__http1_at_most(_mm_sub_epi8(x, _mm_set1_epi8('0')), 9)) ^ 0xffffu;
+}
+
 static inline uint64_t tavi__http1_break_stops(tavi__http1_block x) {
   const __m128i ends = _mm_or_si128(tavi__http1_equal(x, '\r'), tavi__http1_equal(x, '\n'));
   return (uint32_t)_mm_movemask_epi8(_mm_or_si128(ends, tavi__http1_equal(x, '\0')));
@@ -162,6 +167,10 @@ static inline uint64_t tavi__http1_label_stops(tavi__http1_block x) {
   return (tavi__http1_letters(x) | digit_dot_dash) ^ TAVI__HTTP1_EACH(0x80u);
 }
 
+static inline uint64_t tavi__http1_digit_stops(tavi__http1_block x) {
+  return tavi__http1_between(x, '0', '9') ^ TAVI__HTTP1_EACH(0x80u);
+}
+
 static inline uint64_t tavi__http1_break_stops(tavi__http1_block x) {
   return tavi__http1_equal(x, '\r') | tavi__http1_equal(x, '\n') | tavi__http1_equal(x, '\0');
 }
@@ -183,9 +192,8 @@ static inline unsigned tavi__http1_first_mark(uint64_t marks) {
 const char *tavi__http1_scan_short(const char *p, const char *end, uint64_t (*stops)(tavi__http1_block));
 
 /* The first byte of p[0..end) that `stops` marks, or `end`. `last` is tavi__http1_last_block() of the input. */
-__attribute__((always_inline)) static inline const char *tavi__http1_scan(const char *p, const char *last,
-                                                                          const char *end,
-                                                                          uint64_t (*stops)(tavi__http1_block)) {
+TAVI__HOT const char *tavi__http1_scan(const char *p, const char *last, const char *end,
+                                       uint64_t (*stops)(tavi__http1_block)) {
   for (; (uintptr_t)p <= (uintptr_t)last; p += TAVI__HTTP1_BLOCK_BYTES) {
     const uint64_t marks = stops(tavi__http1_load(p));
     if (marks != 0) return p + tavi__http1_first_mark(marks);
@@ -196,15 +204,20 @@ __attribute__((always_inline)) static inline const char *tavi__http1_scan(const 
   return marks != 0 ? p + tavi__http1_first_mark(marks) : end;
 }
 
+/* The first byte that `stops` marks, when it lies in the block that begins at p; otherwise NULL. */
+TAVI__HOT const char *tavi__http1_near(const char *p, const char *last, uint64_t (*stops)(tavi__http1_block)) {
+  if ((uintptr_t)p > (uintptr_t)last) return NULL;
+  const uint64_t marks = stops(tavi__http1_load(p));
+  return marks != 0 ? p + tavi__http1_first_mark(marks) : NULL;
+}
+
 /* ==== the runs ==== */
 
 /* End of a run of token bytes. Letters and '-' go by blocks; the first other byte is nearly always the end. */
-static inline const char *tavi__http1_token_end(const char *p, const char *last, const char *end) {
-  p = tavi__http1_scan(p, last, end, tavi__http1_word_stops);
-  if (p < end && *p == ':') return p;
-  while (p < end && tavi__http1_is(*p, TAVI__HTTP1_TOKEN)) p++;
-  return p;
-}
+const char *tavi__http1_name_end(const char *p, const char *last, const char *end);
+
+/* End of a run of letters, digits, '.' and '-'. */
+const char *tavi__http1_label_end(const char *p, const char *last, const char *end);
 
 /* End of a run of value bytes: the first control other than HTAB, or DEL. */
 static inline const char *tavi__http1_value_end(const char *p, const char *last, const char *end) {
@@ -223,13 +236,16 @@ static inline int tavi__http1_crlf(const char *p, const char *end) {
  *
  * Returns: TAVI_WIRE_EVENT, TAVI_WIRE_MORE, or -400 for everything that is not exactly this, obs-fold included.
  * Spec:    RFC 9112 section 5. */
-__attribute__((always_inline)) static inline int tavi__http1_field_line(const char **p, const char *last,
-                                                                        const char *end,
-                                                                        struct tavi_http_header *ret_field) {
+TAVI__HOT int tavi__http1_field_line(const char **p, const char *last, const char *end,
+                                     struct tavi_http_header *ret_field) {
   const char *name = *p;
-  const char *colon = tavi__http1_token_end(name, last, end);
-  if (colon == end) return TAVI_WIRE_MORE;
-  if (*colon != ':' || colon == name) return -400;
+  const char *colon = tavi__http1_near(name, last, tavi__http1_word_stops); /* most names are short words */
+  if (colon == NULL || *colon != ':') {
+    colon = tavi__http1_name_end(name, last, end);
+    if (colon == end) return TAVI_WIRE_MORE;
+    if (*colon != ':') return -400;
+  }
+  if (colon == name) return -400;
 
   const char *value = colon + 1;
   if (end - colon > 2 && colon[1] == ' ' && (unsigned char)colon[2] > ' ') value++; /* as everybody writes it */

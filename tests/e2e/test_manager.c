@@ -113,6 +113,8 @@ static void open_in_close(struct peer *p, enum event event) {
   CHECK_INT(tavi_manager_poll(manager, 0), TAVI_E_BUSY);
   CHECK(tavi_connect(manager, "tcp://127.0.0.1:9", NULL, &e2e_handlers, p->side, &c) < 0);
   CHECK(tavi_listen(manager, "tcp://127.0.0.1:0", NULL, &e2e_handlers, p->side, NULL) < 0);
+  CHECK(tavi_listen(manager, "unix:/tmp/tavi-test-late.sock", NULL, &e2e_handlers, p->side, NULL) < 0);
+  CHECK_INT(access("/tmp/tavi-test-late.sock", F_OK), -1);
   CHECK(tavi_udp_listen(manager, "udp://127.0.0.1:0", NULL, &e2e_handlers, p->side, NULL) < 0);
   CHECK(tavi_timer_start(manager, 0, 0, nothing, NULL, NULL) < 0);
   CHECK_INT(tavi_conn_send(p->c, "x", 1), TAVI_E_CLOSED);

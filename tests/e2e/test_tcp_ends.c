@@ -558,6 +558,8 @@ TEST(tcp_ends__out_of_descriptors__sheds_and_goes_on_and_recovers) {
 TEST(tcp_ends__out_of_descriptors_for_shedding__rests_and_recovers) {
   struct rlimit files;
   char buf[8];
+  const char *preload = getenv("LD_PRELOAD");
+  if (preload != NULL && strstr(preload, "vgpreload") != NULL) return; /* valgrind accepts, then closes what is too much */
   server.hook = echo;
   begin(NULL);
   settle();
