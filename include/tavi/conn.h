@@ -7,7 +7,7 @@
  *   tcp://[::]:8000        all addresses of both families (IPv4 peers appear as IPv4)
  *   udp://...              datagrams
  *   unix:/run/x.sock       Unix stream socket; unix:@name is Linux's abstract namespace
- *   fd://3                 listening only: an inherited socket; taken, closed with its listener
+ *   fd://3                 listening only: an inherited socket; taken when the call succeeds, closed with its listener
  *   fd://systemd           listening only: the first socket handed over by systemd (LISTEN_PID, LISTEN_FDS);
  *   fd://systemd:NAME      the one that LISTEN_FDNAMES calls NAME
  * Port 0 lets the system choose; read it back with tavi_listener_local_addr().
@@ -122,6 +122,7 @@ TAVI_API void tavi_listener_close(struct tavi_listener *l);
 /* The received bytes that were not consumed: for raw connections all of them; for HTTP the raw request inside its
  * callbacks, and pieces of the body while it is streamed (tavi_http_stream_body()).
  *
+ * In on_close it still is what the peer has sent and nobody has consumed.
  * Owns:    borrowed; valid until the callback returns or until the next call for this connection. */
 TAVI_API struct tavi_slice tavi_conn_peek(const struct tavi_conn *c);
 
@@ -141,7 +142,8 @@ TAVI_API void tavi_conn_resume(struct tavi_conn *c);
  *
  * Return:  0; TAVI_E_CLOSED (closed, closing, or draining); TAVI_E_LIMIT (send_bytes_max: the connection fails,
  *          on_error and on_close follow); TAVI_E_NOMEM (likewise); TAVI_E_STATE (HTTP: more bytes than the response
- *          has); UDP: TAVI_E_TOO_BIG when one datagram cannot hold it, TAVI_E_SYSTEM; the connection lives on. */
+ *          has); UDP: TAVI_E_TOO_BIG when one datagram cannot hold it, TAVI_E_LIMIT when the system's own buffer is
+ *          full, TAVI_E_SYSTEM; a UDP connection lives on. */
 
 /* Copied. */
 TAVI_API int tavi_conn_send(struct tavi_conn *c, const void *data, size_t len);

@@ -95,6 +95,7 @@ TAVI_API int tavi_http_reply_foreign(struct tavi_conn *c, int status, const stru
 #define TAVI_HTTP_STREAM UINT64_MAX
 
 /* Begin an answer: status and headers as above, then `length` bytes by the tavi_conn_send functions, or a stream.
+ * Send the body of an answer to a HEAD all the same; it is dropped, as many bytes as were announced.
  * A peer that speaks HTTP/1.0 gets a stream unframed, ended by closing. Returns as above. */
 TAVI_API int tavi_http_begin(struct tavi_conn *c, int status, const struct tavi_http_header *headers,
                              size_t header_count, uint64_t length);
