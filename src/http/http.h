@@ -15,6 +15,8 @@
 #ifndef TAVI_HTTP_HTTP_H
 #define TAVI_HTTP_HTTP_H
 
+#include <string.h>
+
 #include "net/conn.h"
 #include "tavi/http.h"
 #include "wire/http1.h"
@@ -157,7 +159,17 @@ void tavi__http_server_bad(struct tavi_conn *c, int status) TAVI__COLD;
 void tavi__http_client_bad(struct tavi_conn *c, int status) TAVI__COLD;
 
 /* A head was parsed, on_headers comes next. */
-void tavi__http_server_head(struct tavi_conn *c, const struct tavi_http_msg *msg);
+static inline void tavi__http_server_head(struct tavi_conn *c, const struct tavi_http_msg *msg) {
+  struct tavi__http *h = tavi__http_of(c);
+  h->answer = TAVI__ANSWER_NONE;
+  h->question = TAVI__HTTP1_OTHER;
+  if (msg->method.len == 4 && memcmp(msg->method.ptr, "HEAD", 4) == 0) h->question = TAVI__HTTP1_HEAD;
+  if (msg->method.len == 7 && memcmp(msg->method.ptr, "CONNECT", 7) == 0) h->question = TAVI__HTTP1_CONNECT;
+  h->is_http10 = msg->minor == 0;
+  h->keep_alive = msg->keep_alive;
+  h->expects_continue = msg->expects_continue && msg->body.len == 0 && !h->is_body_done;
+  h->is_plain = msg->minor == 1 && msg->keep_alive && h->question == TAVI__HTTP1_OTHER && h->is_body_done;
+}
 void tavi__http_client_head(struct tavi_conn *c, const struct tavi_http_msg *msg);
 
 /* on_message has returned (or was left out): what now? */

@@ -315,7 +315,7 @@ static int after_headers(struct tavi_conn *c, const struct tavi_http_msg *msg, s
   return 1;
 }
 
-static void note_head(struct tavi_conn *c, const struct tavi_http_msg *msg) {
+TAVI__HOT void note_head(struct tavi_conn *c, const struct tavi_http_msg *msg) {
   tavi__http_of(c)->wants_stream = false;
   if (c->is_client)
     tavi__http_client_head(c, msg);

@@ -65,18 +65,6 @@ int tavi__http_server_parse(struct tavi_conn *c, struct tavi__input in, size_t *
   return tavi__http1_request(in.ptr, in.len, &conf->limits, conf->fields, consumed, msg);
 }
 
-void tavi__http_server_head(struct tavi_conn *c, const struct tavi_http_msg *msg) {
-  struct tavi__http *h = tavi__http_of(c);
-  h->answer = TAVI__ANSWER_NONE;
-  h->question = TAVI__HTTP1_OTHER;
-  if (msg->method.len == 4 && memcmp(msg->method.ptr, "HEAD", 4) == 0) h->question = TAVI__HTTP1_HEAD;
-  if (msg->method.len == 7 && memcmp(msg->method.ptr, "CONNECT", 7) == 0) h->question = TAVI__HTTP1_CONNECT;
-  h->is_http10 = msg->minor == 0;
-  h->keep_alive = msg->keep_alive;
-  h->expects_continue = msg->expects_continue && msg->body.len == 0 && !h->is_body_done;
-  h->is_plain = msg->minor == 1 && msg->keep_alive && h->question == TAVI__HTTP1_OTHER && h->is_body_done;
-}
-
 void tavi__http_server_want_body(struct tavi_conn *c) {
   static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
   struct tavi__http *h = tavi__http_of(c);
@@ -90,7 +78,6 @@ void tavi__http_server_want_body(struct tavi_conn *c) {
 static void next(struct tavi__http *h) {
   h->phase = TAVI__HTTP_HEAD;
   h->answer = TAVI__ANSWER_IDLE;
-  h->head_len = 0;
   if (h->more != NULL && h->more->head_owed == 0) tavi__http_free_more(h);
 }
 

@@ -194,7 +194,7 @@ void tavi_manager_set_log_level(struct tavi_manager *m, enum tavi_log_level leve
 size_t tavi_manager_buffered(const struct tavi_manager *m) { return m->buffered; }
 
 bool tavi__manager_take(struct tavi_manager *m, size_t bytes) {
-  if (bytes > m->opts.buffered_bytes_max || m->buffered > m->opts.buffered_bytes_max - bytes) return false;
+  if (bytes > m->opts.buffered_bytes_max - m->buffered) return false; /* never more than the maximum is held */
   m->buffered += bytes;
   return true;
 }
