@@ -761,7 +761,7 @@ static void end_echo(struct tavi_conn *c, const struct tavi_http_msg *msg) {
 TEST(stream__echo_to_a_peer_that_reads_late__both_ways_held_back) {
   struct tavi_http_opts opts;
   tavi_http_opts_init(&opts);
-  opts.body_timeout_ms = 50; /* while the answer is not taken nothing is read: that is not the peer's delay */
+  opts.body_timeout_ms = 400; /* while the answer is not taken nothing is read: that is not the peer's delay */
   rig_serve(&opts);
   rig.on_headers = begin_echo;
   rig.on_read = echo_piece;
@@ -773,7 +773,7 @@ TEST(stream__echo_to_a_peer_that_reads_late__both_ways_held_back) {
   int quiet = 0;
   memset(block, 'e', sizeof(block));
   peer_send(&p, "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n");
-  while (sent < total && quiet < 100) {
+  while (sent < total && quiet < 500) {
     ssize_t n = peer_try_send(&p, block, total - sent < sizeof(block) ? total - sent : sizeof(block));
     if (!CHECK(n >= 0)) break;
     sent += (size_t) n;

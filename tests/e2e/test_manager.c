@@ -109,12 +109,15 @@ static void on_listener_close(struct tavi_listener *l, void *user) {
 
 static void open_in_close(struct peer *p, enum event event) {
   struct tavi_conn *c = NULL;
+  char path[64], url[80];
   if (event != CLOSE) return;
+  snprintf(path, sizeof path, "/tmp/tavi-test-late-%d", (int)getpid());
+  snprintf(url, sizeof url, "unix:%s", path);
   CHECK_INT(tavi_manager_poll(manager, 0), TAVI_E_BUSY);
   CHECK(tavi_connect(manager, "tcp://127.0.0.1:9", NULL, &e2e_handlers, p->side, &c) < 0);
   CHECK(tavi_listen(manager, "tcp://127.0.0.1:0", NULL, &e2e_handlers, p->side, NULL) < 0);
-  CHECK(tavi_listen(manager, "unix:/tmp/tavi-test-late.sock", NULL, &e2e_handlers, p->side, NULL) < 0);
-  CHECK_INT(access("/tmp/tavi-test-late.sock", F_OK), -1);
+  CHECK(tavi_listen(manager, url, NULL, &e2e_handlers, p->side, NULL) < 0);
+  CHECK_INT(access(path, F_OK), -1);
   CHECK(tavi_udp_listen(manager, "udp://127.0.0.1:0", NULL, &e2e_handlers, p->side, NULL) < 0);
   CHECK(tavi_timer_start(manager, 0, 0, nothing, NULL, NULL) < 0);
   CHECK_INT(tavi_conn_send(p->c, "x", 1), TAVI_E_CLOSED);
@@ -126,6 +129,7 @@ static void release(void *arg) { ++*(unsigned *)arg; }
 static void open_everything(unsigned *released) {
   static const struct tavi_listener_handlers own = {.on_close = on_listener_close};
   static char much[4 << 20];
+  char unix_url[64];
   struct tavi_listen_opts opts;
   tavi_listen_opts_init(&opts);
   opts.handlers = &own;
@@ -146,7 +150,8 @@ static void open_everything(unsigned *released) {
   connect_to("tcp://nonsense..:x", NULL, &client);
   connect_to(url_of("udp", 9), NULL, &client);
   CHECK_INT(tavi_udp_listen(manager, "udp://127.0.0.1:0", NULL, &e2e_handlers, &server, NULL), 0);
-  CHECK_INT(tavi_listen(manager, "unix:@tavi-test-all", &opts, &e2e_handlers, &server, NULL), 0);
+  snprintf(unix_url, sizeof unix_url, "unix:@tavi-test-all-%d", (int)getpid());
+  CHECK_INT(tavi_listen(manager, unix_url, &opts, &e2e_handlers, &server, NULL), 0);
   for (uint64_t i = 0; i < 10; i++) CHECK_INT(tavi_timer_start(manager, i * 1000, i % 2, nothing, NULL, NULL), 0);
   CHECK_INT(tavi_manager_wakeup(manager, p[1]->id, "x", 1), 0);
 }
