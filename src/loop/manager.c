@@ -23,7 +23,7 @@ void tavi_manager_opts_init(struct tavi_manager_opts *opts) {
 /* ==== life ==== */
 
 static void free_manager(struct tavi_manager *m) {
-  tavi__timers_free_spares(m);
+  tavi__timers_free(m);
   tavi__mailbox_free(&m->mail);
   tavi__idmap_free(&m->ids);
   while (m->blocks != NULL) {
@@ -76,7 +76,6 @@ int tavi_manager_new(const struct tavi_manager_opts *opts, struct tavi_manager *
   m->now_ms = tavi__clock_ms();
   tavi__wheel_init(&m->timers, m->now_ms);
   tavi__wheel_init(&m->deadlines, m->now_ms);
-  tavi__list_init(&m->spare_timers);
   int err = tavi__mailbox_init(&m->mail, opts->wakeup_bytes_max);
   if (err < 0) {
     free(m);

@@ -18,6 +18,9 @@ struct tavi__block {
 /* Installed by the resolver; see net/connect.c. */
 struct tavi__resolver;
 
+/* See timers.c. */
+struct tavi__timer_slab;
+
 struct tavi_manager {
   struct tavi_manager_opts opts;
 
@@ -37,8 +40,8 @@ struct tavi_manager {
   struct tavi__source *work, **work_end; /* sources with is_queued, in order */
   struct tavi__wheel timers;    /* struct tavi_timer */
   struct tavi__wheel deadlines; /* struct tavi__source */
-  struct tavi__node spare_timers;
-  size_t spare_timer_count;
+  struct tavi__node *spare_timers;
+  struct tavi__timer_slab *timer_slabs;
   size_t closing_count;         /* sources that are marked and not yet finished */
 
   /* ==== waking ==== */
@@ -92,7 +95,7 @@ void tavi__manager_block_free(struct tavi_manager *m, void *block);
 
 /* Cancel all timers. */
 void tavi__timers_cancel_all(struct tavi_manager *m);
-void tavi__timers_free_spares(struct tavi_manager *m);
+void tavi__timers_free(struct tavi_manager *m);
 
 /* Close everything and deliver the close callbacks; see tavi_manager_close_all(). */
 int tavi__manager_finish_all(struct tavi_manager *m);

@@ -3,14 +3,16 @@
  * Timers of the user: tavi/timer.h on top of a wheel.
  *
  * A timer carries the number of the turn that made it, and is left for a later one by tavi__timers_serve() when that is
- * the current turn: so a handler that starts a 0 ms timer each time cannot keep the loop in its timer phase. */
+ * the current turn: so a handler that starts a 0 ms timer each time cannot keep the loop in its timer phase.
+ *
+ * Their memory comes in slabs, which the manager keeps until its end: starting and cancelling are a few instructions each
+ * with a million timers too, where malloc and free would be most of the cost. What is kept is the largest number that
+ * ever ran at once, 64 bytes each. */
 #include <stdlib.h>
 
 #include "loop/manager.h"
 #include "os/clock.h"
 #include "tavi/timer.h"
-
-enum { SPARES_KEPT = 1024 }; /* 64 KiB: programs that start and cancel a timer per request do no malloc */
 
 struct tavi_timer {
   struct tavi__wheel_entry entry;
@@ -23,25 +25,37 @@ struct tavi_timer {
   bool is_cancelled; /* during that */
 };
 
+enum { SLAB_TIMERS = 63 }; /* 4 KiB with the link */
+
+struct tavi__timer_slab {
+  struct tavi__timer_slab *next;
+  struct tavi_timer timers[SLAB_TIMERS];
+};
+
 static struct tavi_timer *timer_of(struct tavi__node *n) { return TAVI__CONTAINER(n, struct tavi_timer, entry.node); }
 
-static struct tavi_timer *take(struct tavi_manager *m) {
-  if (tavi__list_empty(&m->spare_timers)) return malloc(sizeof(struct tavi_timer));
-
-  struct tavi_timer *t = timer_of(m->spare_timers.next);
-  tavi__list_remove(&t->entry.node);
-  m->spare_timer_count--;
-  return t;
+/* A spare one is linked by its node's `next`. */
+static void give(struct tavi_manager *m, struct tavi_timer *t) {
+  t->entry.node.next = m->spare_timers;
+  m->spare_timers = &t->entry.node;
 }
 
-static void give(struct tavi_timer *t) {
-  struct tavi_manager *m = t->manager;
-  if (m->spare_timer_count == SPARES_KEPT) {
-    free(t);
-    return;
-  }
-  tavi__list_append(&m->spare_timers, &t->entry.node);
-  m->spare_timer_count++;
+static bool add_slab(struct tavi_manager *m) {
+  struct tavi__timer_slab *slab = malloc(sizeof(*slab));
+  if (slab == NULL) return false;
+
+  slab->next = m->timer_slabs;
+  m->timer_slabs = slab;
+  for (int i = SLAB_TIMERS - 1; i >= 0; i--) give(m, &slab->timers[i]);
+  return true;
+}
+
+static struct tavi_timer *take(struct tavi_manager *m) {
+  if (m->spare_timers == NULL && !add_slab(m)) return NULL;
+
+  struct tavi_timer *t = timer_of(m->spare_timers);
+  m->spare_timers = t->entry.node.next;
+  return t;
 }
 
 int tavi_timer_start(struct tavi_manager *m, uint64_t delay_ms, uint64_t period_ms, tavi_timer_fn fn, void *user,
@@ -69,7 +83,7 @@ void tavi_timer_cancel(struct tavi_timer *t) {
     t->is_cancelled = true;
   } else {
     tavi__wheel_remove(&t->entry);
-    give(t);
+    give(t->manager, t);
   }
 }
 
@@ -79,7 +93,7 @@ static void run(struct tavi_manager *m, struct tavi_timer *t) {
   t->fn(t, t->user);
   t->is_running = false;
   if (t->is_cancelled || t->period_ms == 0) {
-    give(t);
+    give(t->manager, t);
     return;
   }
 
@@ -112,10 +126,10 @@ void tavi__timers_cancel_all(struct tavi_manager *m) {
   while (!tavi__list_empty(&m->timers.due)) tavi_timer_cancel(timer_of(m->timers.due.next));
 }
 
-void tavi__timers_free_spares(struct tavi_manager *m) {
-  while (!tavi__list_empty(&m->spare_timers)) {
-    struct tavi_timer *t = timer_of(m->spare_timers.next);
-    tavi__list_remove(&t->entry.node);
-    free(t);
+void tavi__timers_free(struct tavi_manager *m) {
+  while (m->timer_slabs != NULL) {
+    struct tavi__timer_slab *slab = m->timer_slabs;
+    m->timer_slabs = slab->next;
+    free(slab);
   }
 }
