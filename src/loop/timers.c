@@ -5,8 +5,8 @@
  * A timer carries the number of the turn that made it, and is left for a later one by tavi__timers_serve() when that is
  * the current turn: so a handler that starts a 0 ms timer each time cannot keep the loop in its timer phase.
  *
- * Their memory comes in slabs, which the manager keeps until its end: starting and cancelling are a few instructions each
- * with a million timers too, where malloc and free would be most of the cost. What is kept is the largest number that
+ * Their memory comes in slabs, which the manager keeps until its end: starting and cancelling are a few instructions
+ * each with a million timers too, where malloc and free would be most of the cost. What is kept is the largest number that
  * ever ran at once, 64 bytes each. */
 #include <stdlib.h>
 
