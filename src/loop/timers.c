@@ -6,8 +6,8 @@
  * the current turn: so a handler that starts a 0 ms timer each time cannot keep the loop in its timer phase.
  *
  * Their memory comes in slabs, which the manager keeps until its end: starting and cancelling are a few instructions
- * each with a million timers too, where malloc and free would be most of the cost. What is kept is the largest number that
- * ever ran at once, 64 bytes each. */
+ * each with a million timers too, where malloc and free would be most of the cost. What is kept is the largest number
+ * that ever ran at once, 64 bytes each. */
 #include <stdlib.h>
 
 #include "loop/manager.h"
