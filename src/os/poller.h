@@ -3,7 +3,7 @@
  * Waiting for many descriptors at once: one small table of functions per mechanism of the system, chosen at run time.
  *
  * Level-triggered everywhere: what was not served is told again, so a turn may stop anywhere without losing anything.
- * Registration happens by tavi__poller_update() only, which the loop calls between turns; what a handler wants is
+ * Registration happens by update() only, which the loop calls between turns; what a handler wants is
  * noted in `want`. (It must not change the set during a wait: with poll(2) the kernel is reading the array.) */
 #ifndef TAVI_OS_POLLER_H
 #define TAVI_OS_POLLER_H
