@@ -25,6 +25,10 @@
 
 #define TAVI__MAIL_BLOCK_BYTES (64u * 1024) /* payloads are packed into blocks; a larger one gets its own */
 
+/* ==== work for other threads ==== */
+
+#define TAVI__WORK_THREADS 4              /* per manager: they wait for disks, which take a few requests at a time */
+
 /* ==== lingering close (RFC 9112 section 9.6) ==== */
 
 #define TAVI__LINGER_MS 1000              /* how long a refused peer may still send ... */

@@ -120,7 +120,7 @@ static struct tavi__source *find(const struct tavi_manager *m, uint64_t id) {
   return found == NULL ? NULL : TAVI__CONTAINER(found, struct tavi__source, id);
 }
 
-static TAVI__APART void serve_wakeups(struct tavi_manager *m) {
+static void serve_wakeups(struct tavi_manager *m) {
   uint64_t id;
   struct tavi_slice data;
   if (m->is_broken) return;
@@ -135,6 +135,12 @@ static TAVI__APART void serve_wakeups(struct tavi_manager *m) {
     s->ops->on_wakeup(s, data);
   }
   if (tavi__mailbox_has_batch(&m->mail)) m->has_mail = true;
+}
+
+/* What other threads have to tell: wakeups, then jobs that are done. */
+static TAVI__APART void serve_mail(struct tavi_manager *m) {
+  serve_wakeups(m);
+  tavi__work_serve(m);
 }
 
 static TAVI__APART void serve_deadlines(struct tavi_manager *m) {
@@ -280,7 +286,7 @@ int tavi_manager_poll(struct tavi_manager *m, int timeout_ms) {
   int ready = wait_ready(m, m->callbacks > 0 || m->is_broken ? 0 : timeout_ms);
   if (m->work != NULL) serve_leftovers(m);
   serve_ready(m, ready);
-  if (m->has_mail) serve_wakeups(m);
+  if (m->has_mail) serve_mail(m);
   if (!tavi__list_empty(&m->timers.due)) tavi__timers_serve(m);
   if (!tavi__list_empty(&m->deadlines.due)) serve_deadlines(m);
   flush(m);

@@ -24,6 +24,7 @@ void tavi_manager_opts_init(struct tavi_manager_opts *opts) {
 
 static void free_manager(struct tavi_manager *m) {
   tavi__timers_free(m);
+  if (!m->is_forked) tavi__work_free(m->pool); /* a forked child has a copy of the lock in any state */
   tavi__mailbox_free(&m->mail);
   tavi__idmap_free(&m->ids);
   while (m->blocks != NULL) {
@@ -83,7 +84,8 @@ int tavi_manager_new(const struct tavi_manager_opts *opts, struct tavi_manager *
   }
 
   m->rx = malloc(TAVI__RX_BYTES);
-  err = m->rx == NULL ? TAVI_E_NOMEM : open_descriptors(m);
+  m->pool = tavi__work_new(m);
+  err = m->rx == NULL || m->pool == NULL ? TAVI_E_NOMEM : open_descriptors(m);
   if (err < 0) {
     free_manager(m);
     return err;
@@ -98,7 +100,32 @@ void tavi_manager_free(struct tavi_manager *m) {
   if (m == NULL) return;
 
   tavi__manager_finish_all(m);
+  tavi__work_finish(m);
+  while (m->parts != NULL) {
+    struct tavi__part *part = m->parts;
+    m->parts = part->next;
+    part->end(part, m);
+  }
   free_manager(m);
+}
+
+/* ==== parts ==== */
+
+struct tavi__part *tavi__manager_part(const struct tavi_manager *m, const void *key) {
+  struct tavi__part *part = m->parts;
+  while (part != NULL && part->key != key) part = part->next;
+  return part;
+}
+
+void tavi__manager_add_part(struct tavi_manager *m, struct tavi__part *part) {
+  part->next = m->parts;
+  m->parts = part;
+}
+
+void tavi__manager_remove_part(struct tavi_manager *m, struct tavi__part *part) {
+  struct tavi__part **at = &m->parts;
+  while (*at != part) at = &(*at)->next;
+  *at = part->next;
 }
 
 /* ==== other threads ==== */

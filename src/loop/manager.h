@@ -21,6 +21,17 @@ struct tavi__resolver;
 /* See timers.c. */
 struct tavi__timer_slab;
 
+/* See work.c. */
+struct tavi__work;
+
+/* What a layer above keeps per manager: a struct of its own with this one in it, found by the address of something that
+ * only that layer has. end() is called when the manager ends, after everything that was opened has closed. */
+struct tavi__part {
+  struct tavi__part *next;
+  const void *key;
+  void (*end)(struct tavi__part *part, struct tavi_manager *m); /* frees the struct */
+};
+
 struct tavi_manager {
   struct tavi_manager_opts opts;
 
@@ -67,6 +78,8 @@ struct tavi_manager {
   bool is_shedding;             /* so that it is logged once */
 
   const struct tavi__resolver *resolver;
+  struct tavi__work *pool;      /* threads for what may block, once there is such work */
+  struct tavi__part *parts;
 
   struct tavi__ready ready[TAVI__READY_MAX];
 };
@@ -93,6 +106,12 @@ void tavi__manager_give(struct tavi_manager *m, size_t bytes);
 void *tavi__manager_block(struct tavi_manager *m);
 void tavi__manager_block_free(struct tavi_manager *m, void *block);
 
+/* Parts: by their key (NULL: not there), new ones, and ones that end before the manager does (their end() is not called).
+ */
+struct tavi__part *tavi__manager_part(const struct tavi_manager *m, const void *key);
+void tavi__manager_add_part(struct tavi_manager *m, struct tavi__part *part);
+void tavi__manager_remove_part(struct tavi_manager *m, struct tavi__part *part);
+
 /* Cancel all timers. */
 void tavi__timers_cancel_all(struct tavi_manager *m);
 void tavi__timers_free(struct tavi_manager *m);
@@ -102,5 +121,11 @@ int tavi__manager_finish_all(struct tavi_manager *m);
 
 /* Phases of the turn that live in files of their own. */
 void tavi__timers_serve(struct tavi_manager *m);
+void tavi__work_serve(struct tavi_manager *m);
+
+/* Of m->pool: its making (NULL: no memory), the wait for all jobs at the end of the manager, its freeing. */
+struct tavi__work *tavi__work_new(struct tavi_manager *m);
+void tavi__work_finish(struct tavi_manager *m);
+void tavi__work_free(struct tavi__work *w);
 
 #endif

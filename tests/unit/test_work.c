@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Jobs for other threads: each is run once and told once, on the loop's thread, also at the manager's end. */
+#include <pthread.h>
+#include <string.h>
+
+#include "loop/manager.h"
+#include "loop/work.h"
+#include "test.h"
+
+struct job {
+  struct tavi__job job; /* first */
+  pthread_t ran_on, told_on;
+  int runs, dones;
+  struct job *next;     /* added by done() */
+};
+
+static int told;
+
+static void run(struct tavi__job *j) {
+  struct job *job = (struct job *) j;
+  job->runs++;
+  job->ran_on = pthread_self();
+}
+
+static void done(struct tavi__job *j, struct tavi_manager *m) {
+  struct job *job = (struct job *) j;
+  job->dones++;
+  job->told_on = pthread_self();
+  told++;
+  if (job->next != NULL) tavi__work_add(m, &job->next->job);
+}
+
+static void breaks(struct tavi__job *j, struct tavi_manager *m) {
+  done(j, m);
+  tavi_manager_break(m);
+}
+
+static struct tavi_manager *manager(void) {
+  struct tavi_manager *m;
+  told = 0;
+  CHECK(tavi_manager_new(NULL, &m) == 0);
+  return m;
+}
+
+TEST(work__each_job_is_run_and_told_once) {
+  enum { COUNT = 2000 };
+  static struct job jobs[COUNT];
+  struct tavi_manager *m = manager();
+  memset(jobs, 0, sizeof(jobs));
+  for (int i = 0; i < COUNT; i++) {
+    jobs[i].job.run = run;
+    jobs[i].job.done = done;
+    tavi__work_add(m, &jobs[i].job);
+  }
+  CHECK(told == 0); /* never inside of the call */
+  while (told < COUNT) CHECK(tavi_manager_poll(m, 10000) >= 0);
+  for (int i = 0; i < COUNT; i++) {
+    CHECK(jobs[i].runs == 1 && jobs[i].dones == 1);
+    CHECK(pthread_equal(jobs[i].told_on, pthread_self()));
+    CHECK(!pthread_equal(jobs[i].ran_on, pthread_self()));
+  }
+  tavi_manager_free(m);
+}
+
+TEST(work__manager_waits_for_jobs_and_for_what_they_add) {
+  struct job last = {.job = {.run = run, .done = done}}, first = {.job = {.run = run, .done = done}, .next = &last};
+  struct tavi_manager *m = manager();
+  tavi__work_add(m, &first.job);
+  tavi_manager_free(m);
+  CHECK(first.dones == 1 && last.runs == 1 && last.dones == 1);
+}
+
+TEST(work__broken_turn_loses_nothing) {
+  enum { COUNT = 20 };
+  struct job jobs[COUNT];
+  struct tavi_manager *m = manager();
+  memset(jobs, 0, sizeof(jobs));
+  for (int i = 0; i < COUNT; i++) {
+    jobs[i].job.run = run;
+    jobs[i].job.done = breaks;
+    tavi__work_add(m, &jobs[i].job);
+  }
+  for (int before = 0; told < COUNT; before = told) {
+    CHECK(tavi_manager_poll(m, 10000) >= 0);
+    CHECK(told <= before + 1);
+  }
+  tavi_manager_free(m);
+}
+
+TEST(manager__parts_are_found_by_key) {
+  struct tavi_manager *m = manager();
+  static int key, other;
+  struct tavi__part part = {.key = &key}, second = {.key = &other};
+  CHECK(tavi__manager_part(m, &key) == NULL);
+  tavi__manager_add_part(m, &part);
+  tavi__manager_add_part(m, &second);
+  CHECK(tavi__manager_part(m, &key) == &part && tavi__manager_part(m, &other) == &second);
+  tavi__manager_remove_part(m, &part);
+  CHECK(tavi__manager_part(m, &key) == NULL && tavi__manager_part(m, &other) == &second);
+  tavi__manager_remove_part(m, &second);
+  tavi_manager_free(m);
+}
