@@ -29,6 +29,11 @@
 
 #define TAVI__WORK_THREADS 4              /* per manager: they wait for disks, which take a few requests at a time */
 
+/* ==== files ==== */
+
+#define TAVI__FILE_WINDOW_BYTES (1u << 20)  /* asked for, and fetched, at a time */
+#define TAVI__FILE_NEAR_MS 1000           /* how long bytes that were in memory are taken to be still there */
+
 /* ==== lingering close (RFC 9112 section 9.6) ==== */
 
 #define TAVI__LINGER_MS 1000              /* how long a refused peer may still send ... */

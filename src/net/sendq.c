@@ -10,7 +10,7 @@
 
 #include "base/hint.h"
 #include "loop/manager.h"
-#include "os/sock.h"
+#include "net/file.h"
 
 enum piece_kind { BLOCK, OWNED, FOREIGN, FILE_RANGE };
 
@@ -20,10 +20,12 @@ struct tavi__piece {
   size_t len;      /* unsent bytes */
   size_t held;     /* size of this piece in memory, as counted */
   enum piece_kind kind;
-  int fd;          /* FILE_RANGE */
   union {
     char bytes[1]; /* BLOCK, OWNED: ptr points in here */
-    uint64_t offset;
+    struct {
+      struct tavi__file *file;
+      uint64_t offset;
+    } range;       /* FILE_RANGE */
     struct {
       void (*fn)(void *arg);
       void *arg;
@@ -147,17 +149,18 @@ int tavi__sendq_foreign(struct tavi__sendq *q, struct tavi_manager *m, const voi
   return 0;
 }
 
-int tavi__sendq_file(struct tavi__sendq *q, struct tavi_manager *m, int fd, uint64_t offset, uint64_t len) {
+int tavi__sendq_file(struct tavi__sendq *q, struct tavi_manager *m, struct tavi__file *file, uint64_t offset,
+                     uint64_t len) {
   int err = 0;
   struct tavi__piece *p = len == 0 || len > SIZE_MAX ? NULL : new_piece(m, FILE_RANGE, 0, &err);
   if (p == NULL) {
-    tavi__fd_close(fd);
+    tavi__file_unref(file);
     return len > SIZE_MAX ? TAVI_E_ARG : err;
   }
   p->ptr = NULL;
   p->len = (size_t) len;
-  p->fd = fd;
-  p->u.offset = offset;
+  p->u.range.file = file;
+  p->u.range.offset = offset;
   append(q, p);
   return 0;
 }
@@ -168,12 +171,12 @@ const char *tavi__sendq_only(const struct tavi__sendq *q, size_t *ret_len) {
   return p->next == p ? p->ptr : NULL;
 }
 
-int tavi__sendq_next(const struct tavi__sendq *q, struct iovec *iov, int cap, int *ret_fd, uint64_t *ret_offset,
-                     size_t *ret_len, bool *ret_more) {
+int tavi__sendq_next(const struct tavi__sendq *q, struct iovec *iov, int cap, struct tavi__file **ret_file,
+                     uint64_t *ret_offset, size_t *ret_len, bool *ret_more) {
   const struct tavi__piece *p = first(q);
   if (p->kind == FILE_RANGE) {
-    *ret_fd = p->fd;
-    *ret_offset = p->u.offset;
+    *ret_file = p->u.range.file;
+    *ret_offset = p->u.range.offset;
     *ret_len = p->len;
     *ret_more = p != q->last;
     return 0;
@@ -198,7 +201,7 @@ static void free_piece(struct tavi_manager *m, struct tavi__piece *p) {
   }
   tavi__manager_give(m, p->held);
   if (p->kind == FOREIGN) p->u.release.fn(p->u.release.arg);
-  if (p->kind == FILE_RANGE) tavi__fd_close(p->fd);
+  if (p->kind == FILE_RANGE) tavi__file_unref(p->u.range.file);
   free(p);
 }
 
@@ -209,7 +212,7 @@ static TAVI__APART void drop_front(struct tavi__sendq *q, struct tavi_manager *m
     if (n < p->len) {
       p->len -= n;
       if (p->kind == FILE_RANGE)
-        p->u.offset += n;
+        p->u.range.offset += n;
       else
         p->ptr += n;
       return;

@@ -13,6 +13,7 @@
 #include "tavi/conn.h"
 
 struct tavi__piece;
+struct tavi__file;
 
 struct tavi__sendq {
   struct tavi__piece *last; /* last->next is the first: one pointer per connection is enough. NULL: empty */
@@ -32,20 +33,21 @@ void tavi__sendq_commit(struct tavi__sendq *q, size_t len);
 
 #define TAVI__SENDQ_ROOM_MAX ((size_t) 4000)
 
-/* Append; 0, TAVI_E_NOMEM or TAVI_E_LIMIT (the manager's maximum). Foreign memory and the descriptor are taken,
- * also on failure. */
+/* Append; 0, TAVI_E_NOMEM or TAVI_E_LIMIT (the manager's maximum). Foreign memory and a reference of the file are
+ * taken, also on failure. */
 int tavi__sendq_copy(struct tavi__sendq *q, struct tavi_manager *m, const void *data, size_t len);
 int tavi__sendq_foreign(struct tavi__sendq *q, struct tavi_manager *m, const void *data, size_t len,
                         void (*release)(void *), void *arg);
-int tavi__sendq_file(struct tavi__sendq *q, struct tavi_manager *m, int fd, uint64_t offset, uint64_t len);
+int tavi__sendq_file(struct tavi__sendq *q, struct tavi_manager *m, struct tavi__file *file, uint64_t offset,
+                     uint64_t len);
 
 /* The bytes of a queue that is one piece of memory, as most are; NULL for any other. The queue is not empty. */
 const char *tavi__sendq_only(const struct tavi__sendq *q, size_t *ret_len);
 
 /* The next system call to make: up to cap pieces of memory in iov (returns their number), or, when it returns 0, the
- * file range *ret_fd, *ret_offset. *ret_len: its bytes. *ret_more: other pieces follow. The queue is not empty. */
-int tavi__sendq_next(const struct tavi__sendq *q, struct iovec *iov, int cap, int *ret_fd, uint64_t *ret_offset,
-                     size_t *ret_len, bool *ret_more);
+ * range at *ret_offset of *ret_file. *ret_len: its bytes. *ret_more: other pieces follow. The queue is not empty. */
+int tavi__sendq_next(const struct tavi__sendq *q, struct iovec *iov, int cap, struct tavi__file **ret_file,
+                     uint64_t *ret_offset, size_t *ret_len, bool *ret_more);
 
 /* n bytes from the front of a queue that is not empty were sent. */
 void tavi__sendq_sent(struct tavi__sendq *q, struct tavi_manager *m, size_t n);

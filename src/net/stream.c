@@ -4,6 +4,7 @@
  * user look at it there, and only what neither has consumed is copied to the connection; one gathered write per
  * connection at the end of the turn. */
 #include "net/conn.h"
+#include "net/file.h"
 
 static inline void touch(struct tavi_conn *c) {
   uint32_t idle_ms = c->conf->opts.idle_timeout_ms;
@@ -113,18 +114,26 @@ static void read_some(struct tavi_conn *c) {
 
 /* ==== writing ==== */
 
+/* A range of a file is next. */
+static ssize_t write_file(struct tavi_conn *c, struct tavi__file *file, uint64_t offset, size_t *len) {
+  *len = tavi__file_near(c, file, offset, *len);
+  if (*len == 0) return 0;
+  ssize_t n = tavi__sock_send_file(c->src.io.fd, file->fd, offset, *len);
+  return n == 0 ? TAVI_E_NOT_FOUND : n; /* the file is shorter than what was promised */
+}
+
 /* One system call. Returns the bytes that went, TAVI__AGAIN, or an error; *ret_asked is what it could have been. */
 static ssize_t write_pieces(struct tavi_conn *c, size_t *ret_asked) {
   struct iovec iov[TAVI__IOV_MAX];
-  int file_fd = -1, fd = c->src.io.fd;
+  struct tavi__file *file = NULL;
+  int fd = c->src.io.fd;
   uint64_t offset = 0;
   bool more = false;
-  int count = tavi__sendq_next(&c->out, iov, TAVI__IOV_MAX, &file_fd, &offset, ret_asked, &more);
+  int count = tavi__sendq_next(&c->out, iov, TAVI__IOV_MAX, &file, &offset, ret_asked, &more);
   if (c->is_draining) more = true; /* our closing follows at once: let it travel in the same packet */
   if (count == 1) return tavi__sock_send(fd, iov[0].iov_base, *ret_asked, more);
   if (count > 1) return tavi__sock_sendv(fd, iov, count, more);
-  ssize_t n = tavi__sock_send_file(fd, file_fd, offset, *ret_asked);
-  return n == 0 ? TAVI_E_NOT_FOUND : n; /* the file is shorter than what was promised */
+  return write_file(c, file, offset, ret_asked);
 }
 
 /* The same, for a queue that holds a reply or two and nothing else. */
@@ -160,7 +169,7 @@ TAVI__HOT size_t write_some(struct tavi_conn *c) {
 static TAVI__APART size_t write_more(struct tavi_conn *c) {
   size_t sent = 0;
   for (int i = 1; i < TAVI__WRITES_PER_TURN && c->out.last != NULL; i++) {
-    if (c->is_blocked || c->src.is_closing) break;
+    if (c->is_blocked || c->is_fetching || c->src.is_closing) break;
     sent += write_some(c);
   }
   return sent;
@@ -201,7 +210,7 @@ static bool on_flush(struct tavi__source *s) {
   if (s->io.fd < 0 || c->is_connecting) return false;
 
   size_t sent = 0;
-  if (c->out.last != NULL && !c->is_blocked) {
+  if (c->out.last != NULL && !c->is_blocked && !c->is_fetching) {
     sent = write_some(c);
     if (c->out.last != NULL) sent += write_more(c);
     if (s->is_closing) return false;
@@ -222,7 +231,7 @@ static bool on_flush(struct tavi__source *s) {
     return false;
   }
   tavi__conn_watch(c);
-  return !c->is_blocked;
+  return !c->is_blocked && !c->is_fetching;
 }
 
 /* ==== the source ==== */

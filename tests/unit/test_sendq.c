@@ -2,6 +2,7 @@
  *
  * The send queue against a plain string: whatever is put in comes out in order, however it is cut by partial sends, and
  * what was borrowed is given back exactly once. */
+#include "net/file.h"
 #include "net/sendq.h"
 
 #include <errno.h>
@@ -36,14 +37,14 @@ static void tear_down(void) {
 /* Send at most n bytes of what tavi__sendq_next() offers, as a socket would; they go to out. Returns their number. */
 static size_t send_some(size_t n, char *out) {
   struct iovec iov[TAVI__IOV_MAX];
-  int fd = -1;
+  struct tavi__file *file = NULL;
   uint64_t offset = 0;
   size_t len = 0, done = 0;
   bool more;
-  int count = tavi__sendq_next(&q, iov, TAVI__IOV_MAX, &fd, &offset, &len, &more);
+  int count = tavi__sendq_next(&q, iov, TAVI__IOV_MAX, &file, &offset, &len, &more);
   if (count == 0) {
     done = len < n ? len : n;
-    ssize_t got = pread(fd, out, done, (off_t)offset);
+    ssize_t got = pread(file->fd, out, done, (off_t)offset);
     CHECK_INT(got, done);
   }
   for (int i = 0; i < count && done < n; i++) {
@@ -66,12 +67,12 @@ static unsigned released[16];
 static void release(void *arg) { released[(uintptr_t)arg]++; }
 
 /* A file of ten letters that has no name any more. */
-static int new_file(void) {
+static struct tavi__file *new_file(void) {
   char path[] = "/tmp/tavi-sendq-XXXXXX";
   int fd = mkstemp(path);
   CHECK(fd >= 0 && write(fd, "0123456789", 10) == 10);
   unlink(path);
-  return fd;
+  return tavi__file_new(fd);
 }
 
 static bool is_open(int fd) { return fcntl(fd, F_GETFD) >= 0 || errno != EBADF; }
@@ -123,18 +124,18 @@ TEST(sendq__room__is_filled_in_place) {
 /* All kinds of pieces in one queue, in the way of every possible split. */
 static const char mixed[] = "small-" "FOREIGN-" "234567" "more-" "0" "TAIL-" "end";
 
-static int fill_mixed(void) {
+static int fill_mixed(void) { /* returns the file's descriptor */
   static const char foreign1[] = "FOREIGN-", foreign2[] = "TAIL-";
   memset(released, 0, sizeof released);
-  int fd = new_file();
+  struct tavi__file *file = new_file();
   CHECK_INT(tavi__sendq_copy(&q, manager, "small-", 6), 0);
   CHECK_INT(tavi__sendq_foreign(&q, manager, foreign1, 8, release, (void *)1), 0);
-  CHECK_INT(tavi__sendq_file(&q, manager, fd, 2, 6), 0);
+  CHECK_INT(tavi__sendq_file(&q, manager, file, 2, 6), 0);
   CHECK_INT(tavi__sendq_copy(&q, manager, "more-", 5), 0);
-  CHECK_INT(tavi__sendq_file(&q, manager, dup(fd), 0, 1), 0);
+  CHECK_INT(tavi__sendq_file(&q, manager, tavi__file_ref(file), 0, 1), 0);
   CHECK_INT(tavi__sendq_foreign(&q, manager, foreign2, 5, release, (void *)2), 0);
   CHECK_INT(tavi__sendq_copy(&q, manager, "end", 3), 0);
-  return fd;
+  return file->fd;
 }
 
 TEST(sendq__mixed_pieces__come_out_the_same_at_every_split) {
@@ -183,9 +184,10 @@ TEST(sendq__cleared_at_every_point__gives_everything_back_once) {
 TEST(sendq__nothing_to_send__is_given_back_at_once) {
   memset(released, 0, sizeof released);
   set_up(1 << 20);
-  int fd = new_file();
+  struct tavi__file *file = new_file();
+  int fd = file->fd;
   CHECK_INT(tavi__sendq_foreign(&q, manager, "", 0, release, (void *)1), 0);
-  CHECK_INT(tavi__sendq_file(&q, manager, fd, 0, 0), 0);
+  CHECK_INT(tavi__sendq_file(&q, manager, file, 0, 0), 0);
   CHECK_INT(released[1], 1);
   CHECK(!is_open(fd));
   CHECK(q.last == NULL);
@@ -194,27 +196,27 @@ TEST(sendq__nothing_to_send__is_given_back_at_once) {
 
 TEST(sendq__more_pieces_than_one_call_takes__says_that_more_follows) {
   struct iovec iov[4];
-  int fd = -1;
+  struct tavi__file *next = NULL;
   uint64_t offset;
   size_t len;
   bool more = false;
   set_up(1 << 20);
   for (int i = 0; i < 6; i++) CHECK_INT(tavi__sendq_foreign(&q, manager, "x", 1, release, (void *)3), 0);
-  CHECK_INT(tavi__sendq_next(&q, iov, 4, &fd, &offset, &len, &more), 4);
+  CHECK_INT(tavi__sendq_next(&q, iov, 4, &next, &offset, &len, &more), 4);
   CHECK(more);
   tavi__sendq_sent(&q, manager, 3);
-  CHECK_INT(tavi__sendq_next(&q, iov, 4, &fd, &offset, &len, &more), 3);
+  CHECK_INT(tavi__sendq_next(&q, iov, 4, &next, &offset, &len, &more), 3);
   CHECK(!more);
-  int file = new_file();
+  struct tavi__file *file = new_file();
   CHECK_INT(tavi__sendq_file(&q, manager, file, 0, 10), 0);
-  CHECK_INT(tavi__sendq_next(&q, iov, 4, &fd, &offset, &len, &more), 3);
+  CHECK_INT(tavi__sendq_next(&q, iov, 4, &next, &offset, &len, &more), 3);
   CHECK(more);
   tavi__sendq_sent(&q, manager, 3);
-  CHECK_INT(tavi__sendq_next(&q, iov, 4, &fd, &offset, &len, &more), 0);
-  CHECK(fd == file && offset == 0 && len == 10 && !more);
+  CHECK_INT(tavi__sendq_next(&q, iov, 4, &next, &offset, &len, &more), 0);
+  CHECK(next == file && offset == 0 && len == 10 && !more);
   tavi__sendq_sent(&q, manager, 4);
-  CHECK_INT(tavi__sendq_next(&q, iov, 4, &fd, &offset, &len, &more), 0);
-  CHECK(fd == file && offset == 4 && len == 6);
+  CHECK_INT(tavi__sendq_next(&q, iov, 4, &next, &offset, &len, &more), 0);
+  CHECK(next == file && offset == 4 && len == 6);
   tear_down();
 }
 
@@ -261,8 +263,9 @@ TEST(sendq__manager_maximum__refuses_and_gives_back) {
   for (int i = 0; i < 1000; i++)
     if (tavi__sendq_foreign(&q, manager, data, 1, release, (void *)1) == TAVI_E_LIMIT) break;
   CHECK_INT(released[1], 1); /* the one that was refused */
-  int fd = new_file();
-  CHECK_INT(tavi__sendq_file(&q, manager, fd, 0, 10), TAVI_E_LIMIT);
+  struct tavi__file *file = new_file();
+  int fd = file->fd;
+  CHECK_INT(tavi__sendq_file(&q, manager, file, 0, 10), TAVI_E_LIMIT);
   CHECK(!is_open(fd));
   tear_down();
 }
@@ -281,9 +284,10 @@ TEST(sendq__no_memory__is_an_error_and_changes_nothing) {
   CHECK_INT(tavi__sendq_foreign(&q, manager, data, 10, release, (void *)1), TAVI_E_NOMEM);
   CHECK(fail_end());
   CHECK_INT(released[1], 1);
-  int fd = new_file();
+  struct tavi__file *file = new_file();
+  int fd = file->fd;
   fail_begin(1);
-  CHECK_INT(tavi__sendq_file(&q, manager, fd, 0, 10), TAVI_E_NOMEM);
+  CHECK_INT(tavi__sendq_file(&q, manager, file, 0, 10), TAVI_E_NOMEM);
   CHECK(fail_end());
   CHECK(!is_open(fd));
   CHECK(q.last == NULL && q.bytes == 0);
