@@ -132,7 +132,7 @@ static int fill_mixed(void) { /* returns the file's descriptor */
   CHECK_INT(tavi__sendq_foreign(&q, manager, foreign1, 8, release, (void *)1), 0);
   CHECK_INT(tavi__sendq_file(&q, manager, file, 2, 6), 0);
   CHECK_INT(tavi__sendq_copy(&q, manager, "more-", 5), 0);
-  CHECK_INT(tavi__sendq_file(&q, manager, tavi__file_ref(file), 0, 1), 0);
+  CHECK_INT(tavi__sendq_file(&q, manager, new_file(), 0, 1), 0);
   CHECK_INT(tavi__sendq_foreign(&q, manager, foreign2, 5, release, (void *)2), 0);
   CHECK_INT(tavi__sendq_copy(&q, manager, "end", 3), 0);
   return file->fd;
