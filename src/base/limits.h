@@ -33,6 +33,14 @@
 
 #define TAVI__FILE_WINDOW_BYTES (1u << 20)  /* asked for, and fetched, at a time */
 #define TAVI__FILE_NEAR_MS 1000           /* how long bytes that were in memory are taken to be still there */
+#define TAVI__FILE_KEPT_BYTES (32u * 1024)  /* files up to this size are kept in memory: one send without sendfile */
+#define TAVI__FILES_KEPT 256              /* entries of the cache, and so descriptors, per manager */
+#define TAVI__FILES_KEPT_BYTES (4u << 20) /* of small files together */
+#define TAVI__FILES_UNUSED_MS 5000        /* an entry that nobody asks for goes after one to two times this */
+#define TAVI__FILES_NEIGHBOURS_MS 1000    /* how often compressed neighbours are looked for */
+#define TAVI__FILES_RANGES 64             /* the most that ranges_max can be: they are kept on the stack */
+#define TAVI__LISTING_ENTRIES 10000       /* of a directory that are shown */
+#define TAVI__MIME_BYTES_MAX (1u << 20)   /* of the system's mime.types */
 
 /* ==== lingering close (RFC 9112 section 9.6) ==== */
 
@@ -45,6 +53,30 @@
 #define TAVI__HTTP_TRAILERS 32            /* fields in it */
 #define TAVI__HTTP_DROP_BYTES (256u * 1024) /* rest of a body that is read and dropped after an early answer; a longer
                                              * one ends the connection instead */
+
+/* ==== server-sent events ==== */
+
+#define TAVI__SSE_COPY_BYTES 1024         /* an event of up to that many bytes is copied for each subscriber; of a larger
+                                           * one they share the memory */
+
+/* ==== forms ==== */
+
+#define TAVI__MULTIPART_HEAD_BYTES 8192   /* the header lines of one part: names of files are longer than one thinks */
+#define TAVI__FORM_BUFFER_BYTES (128u * 1024) /* of a file on its way to disk; two per form, one filling, one writing */
+#define TAVI__FORM_TEXT_STEP 1024         /* smallest growth of the memory for a form's values */
+
+/* ==== proxies and credentials ==== */
+
+#define TAVI__PROXY_MS 5000               /* for a trusted proxy to send the header of the PROXY protocol */
+#define TAVI__FORWARDED_HOPS 64           /* trusted elements that are read; a longer chain is somebody's loop */
+#define TAVI__CREDENTIAL_BYTES 4096       /* user, ':' and password: longer ones are nobody's */
+#define TAVI__REALM_BYTES 256             /* of a challenge, before its quotes are escaped */
+
+/* ==== cookies: what browsers keep (RFC 6265bis section 5.6) ==== */
+
+#define TAVI__COOKIE_BYTES 4096           /* name and value */
+#define TAVI__COOKIE_ATTRIBUTE_BYTES 1024 /* the value of one attribute; a longer one is ignored */
+#define TAVI__COOKIE_DOMAIN_BYTES 253     /* of a name in the DNS (RFC 1035 section 3.1, without the root) */
 
 /* ==== out of descriptors ==== */
 

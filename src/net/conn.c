@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "loop/log.h"
+#include "net/file.h"
+#include "net/trust.h"
 
 _Static_assert(offsetof(struct tavi_conn, src) == 0, "tavi_manager_conn() relies on it");
 _Static_assert(sizeof(struct tavi_conn) <= 216, "what an idle connection costs; see docs/performance.md");
@@ -45,7 +47,9 @@ struct tavi__conf *tavi__conf_new(size_t size, const struct tavi__proto *proto, 
 void tavi__conf_unref(struct tavi__conf *conf) {
   if (conf == NULL || --conf->refs > 0) return;
 
+  if (conf->on_free != NULL) conf->on_free(conf);
   tavi__dial_free(conf->dial);
+  tavi__trust_free(conf->proxies);
   free(conf);
 }
 
@@ -81,6 +85,7 @@ void tavi__conn_on_closed(struct tavi__source *s) {
   tavi__fd_close(s->io.fd);
   s->io.fd = -1;
   tavi__sendq_clear(&c->out, s->manager);
+  if (c->proto->on_closing != NULL) c->proto->on_closing(c);
   /* What was received is still there: a slow consumer takes the rest here when the peer has gone. */
   if (c->handlers->on_close != NULL) c->handlers->on_close(c, c->user);
   if (c->proto->on_end != NULL) c->proto->on_end(c);
@@ -277,12 +282,16 @@ int tavi_conn_send_foreign(struct tavi_conn *c, const void *data, size_t len, vo
 }
 
 int tavi_conn_send_file(struct tavi_conn *c, int fd, uint64_t offset, uint64_t len) {
+  struct tavi__file *file = tavi__file_new(fd);
+  int err = file == NULL ? queued(c, TAVI_E_NOMEM) : tavi__conn_send_file(c, file, offset, len);
+  tavi__file_unref(file);
+  return err;
+}
+
+int tavi__conn_send_file(struct tavi_conn *c, struct tavi__file *file, uint64_t offset, uint64_t len) {
   int may = c->is_udp ? TAVI_E_UNSUPPORTED : may_send(c, NULL, len);
-  if (may != 0) {
-    tavi__fd_close(fd);
-    return may < 0 ? may : 0;
-  }
-  return queued(c, tavi__sendq_file(&c->out, c->src.manager, fd, offset, len));
+  if (may != 0) return may < 0 ? may : 0;
+  return queued(c, tavi__sendq_file(&c->out, c->src.manager, tavi__file_ref(file), offset, len));
 }
 
 size_t tavi_conn_send_pending(const struct tavi_conn *c) { return c->out.bytes; }

@@ -272,9 +272,15 @@ void tavi_shared_unref(struct tavi_shared *s) {
   if (s != NULL && atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) == 1) free(s);
 }
 
+struct tavi_slice tavi__shared_bytes(const struct tavi_shared *s) { return (struct tavi_slice){s->bytes, s->len}; }
+
+struct tavi_shared *tavi__shared_ref(struct tavi_shared *s) {
+  atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+  return s;
+}
+
 static void release_shared(void *arg) { tavi_shared_unref(arg); }
 
 int tavi_conn_send_shared(struct tavi_conn *c, struct tavi_shared *s) {
-  atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
-  return tavi_conn_send_foreign(c, s->bytes, s->len, release_shared, s);
+  return tavi_conn_send_foreign(c, s->bytes, s->len, release_shared, tavi__shared_ref(s));
 }

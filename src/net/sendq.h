@@ -58,4 +58,8 @@ void tavi__sendq_clear(struct tavi__sendq *q, struct tavi_manager *m);
 /* Copy the first bytes (of memory pieces) to buf. */
 size_t tavi__sendq_peek(const struct tavi__sendq *q, char *buf, size_t cap);
 
+/* The bytes of a shared buffer, and one more reference to it. */
+struct tavi_slice tavi__shared_bytes(const struct tavi_shared *s);
+struct tavi_shared *tavi__shared_ref(struct tavi_shared *s);
+
 #endif

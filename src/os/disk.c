@@ -67,7 +67,7 @@ int tavi__disk_open(const char *path, struct tavi__disk_stat *ret_stat) {
 /* ==== below a root ==== */
 
 /* Component by component, following no link. */
-static int open_walking(int root_fd, const char *name) {
+static int open_walking(int root_fd, const char *name, int flags) {
   char part[256];
   int at = root_fd;
   for (;;) {
@@ -76,7 +76,7 @@ static int open_walking(int root_fd, const char *name) {
     if (len < sizeof(part)) {
       memcpy(part, name, len);
       part[len] = 0;
-      fd = openat(at, part, name[len] == 0 ? READING | O_NOFOLLOW : O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
+      fd = openat(at, part, name[len] == 0 ? flags | O_NOFOLLOW : O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
     } else {
       errno = ENAMETOOLONG;
     }
@@ -89,26 +89,38 @@ static int open_walking(int root_fd, const char *name) {
   }
 }
 
-static int open_beneath(int root_fd, const char *name) {
+static int open_beneath(int root_fd, const char *name, int flags) {
 #if defined(SYS_openat2)
-  struct open_how how = {.flags = READING, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+  struct open_how how = {.flags = (unsigned) flags, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
   long fd;
   int tries = 0;
   do fd = syscall(SYS_openat2, root_fd, name, &how, sizeof(how));
   while (fd < 0 && (errno == EINTR || errno == EAGAIN) && ++tries < 8); /* EAGAIN: something was renamed on the way */
   if (fd >= 0 || (errno != ENOSYS && errno != EPERM)) return (int) fd;
 #endif
-  return open_walking(root_fd, name);
+  return open_walking(root_fd, name, flags);
 }
 
-int tavi__disk_open_below(const char *root, const char *name, bool links_out, struct tavi__disk_stat *ret_stat) {
-  if (name[0] == 0) return tavi__disk_open(root, ret_stat);
+static int open_below(const char *root, const char *name, bool links_out, int flags,
+                      struct tavi__disk_stat *ret_stat) {
+  if (name[0] == 0) return opened(open(root, flags), ret_stat);
 
   int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (root_fd < 0) return error_of(errno);
-  int fd = opened(links_out ? openat(root_fd, name, READING) : open_beneath(root_fd, name), ret_stat);
+  int fd = opened(links_out ? openat(root_fd, name, flags) : open_beneath(root_fd, name, flags), ret_stat);
   close(root_fd);
   return fd;
+}
+
+int tavi__disk_open_below(const char *root, const char *name, bool links_out, struct tavi__disk_stat *ret_stat) {
+  return open_below(root, name, links_out, READING, ret_stat);
+}
+
+int tavi__disk_stat_below(const char *root, const char *name, bool links_out, struct tavi__disk_stat *ret_stat) {
+  int fd = open_below(root, name, links_out, O_PATH | O_CLOEXEC, ret_stat);
+  if (fd < 0) return fd;
+  close(fd);
+  return 0;
 }
 
 int tavi__disk_stat(const char *path, struct tavi__disk_stat *ret_stat) {

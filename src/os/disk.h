@@ -34,6 +34,9 @@ int tavi__disk_open(const char *path, struct tavi__disk_stat *ret_stat);
  * lacks it, or a sandbox forbids it, no link is followed at all.) The root itself may be reached by links. */
 int tavi__disk_open_below(const char *root, const char *name, bool links_out, struct tavi__disk_stat *ret_stat);
 
+/* The same without reading it, so no permission to read is needed. Returns 0 or an error. */
+int tavi__disk_stat_below(const char *root, const char *name, bool links_out, struct tavi__disk_stat *ret_stat);
+
 /* Links are followed. Returns 0 or an error as above. */
 int tavi__disk_stat(const char *path, struct tavi__disk_stat *ret_stat);
 

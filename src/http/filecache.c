@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See filecache.h. */
+#include "http/filecache.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "loop/manager.h"
+#include "net/sendq.h"
+#include "os/sock.h"
+#include "tavi/timer.h"
+#include "wire/http1.h"
+#include "wire/mime.h"
+
+enum { BUCKETS = 512 };
+
+/* One extension of the system's table. */
+struct system_type {
+  struct tavi_slice extension;
+  const char *type;
+};
+
+struct tavi__filecache {
+  struct tavi__part part; /* first */
+  struct tavi_manager *manager;
+  struct tavi__node used;  /* struct tavi__cached, the last one used is the last */
+  size_t count, bytes;
+  uint64_t sweep_ms;       /* when the timer is due; long past: there is none */
+  char *system_text;       /* a copy of the system's mime.types, cut into strings; NULL: none */
+  struct system_type *system_types;
+  size_t system_type_count;
+  bool has_looked;         /* for it */
+  struct tavi__cached *buckets[BUCKETS];
+};
+
+/* ==== the system's types ==== */
+
+static int by_extension(const void *a, const void *b) {
+  const struct tavi_slice *x = &((const struct system_type *) a)->extension;
+  const struct tavi_slice *y = &((const struct system_type *) b)->extension;
+  int order = memcmp(x->ptr, y->ptr, x->len < y->len ? x->len : y->len);
+  return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+static char *read_system_text(size_t *ret_len) {
+  static const char *const paths[] = {"/etc/mime.types", "/etc/apache2/mime.types", "/usr/local/etc/mime.types"};
+  for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+    struct tavi__disk_stat st;
+    int fd = tavi__disk_open(paths[i], &st);
+    if (fd < 0) continue;
+    char *text = st.kind == TAVI__DISK_FILE && st.size < TAVI__MIME_BYTES_MAX ? malloc((size_t) st.size + 1) : NULL;
+    ssize_t len = text == NULL ? -1 : tavi__disk_read(fd, text, (size_t) st.size, 0);
+    tavi__fd_close(fd);
+    if (len > 0) {
+      *ret_len = (size_t) len;
+      return text;
+    }
+    free(text);
+  }
+  return NULL;
+}
+
+/* Go through the text; with `types` note them, without just count. The text is cut behind each type when they are. */
+static size_t take_types(char *text, size_t len, struct system_type *types) {
+  struct tavi_slice type, extensions, word;
+  size_t at = 0, count = 0;
+  while (tavi__mime_line((struct tavi_slice){text, len}, &at, &type, &extensions)) {
+    while (tavi__mime_word(&extensions, &word)) {
+      if (types != NULL) types[count] = (struct system_type){word, type.ptr};
+      count++;
+    }
+    if (types != NULL) text[type.ptr + type.len - text] = 0; /* the white space behind it */
+  }
+  return count;
+}
+
+static void load_system_types(struct tavi__filecache *fc) {
+  size_t len;
+  fc->has_looked = true;
+  fc->system_text = read_system_text(&len);
+  if (fc->system_text == NULL) return;
+
+  size_t count = take_types(fc->system_text, len, NULL);
+  fc->system_types = count == 0 ? NULL : malloc(count * sizeof(*fc->system_types));
+  if (fc->system_types == NULL) return;
+  fc->system_type_count = take_types(fc->system_text, len, fc->system_types);
+  qsort(fc->system_types, fc->system_type_count, sizeof(*fc->system_types), by_extension);
+}
+
+static const char *type_of(struct tavi__filecache *fc, const char *name) {
+  struct tavi_slice extension = tavi__mime_extension(name);
+  const char *known = tavi__mime_known(extension);
+  if (known != NULL) return known;
+
+  if (!fc->has_looked) load_system_types(fc);
+  struct system_type key = {extension, NULL};
+  const struct system_type *found = NULL;
+  if (fc->system_type_count > 0 && extension.len > 0)
+    found = bsearch(&key, fc->system_types, fc->system_type_count, sizeof(key), by_extension);
+  return found != NULL ? found->type : TAVI__MIME_UNKNOWN;
+}
+
+/* ==== the table ==== */
+
+static uint64_t hash_of(const char *root, const char *name, bool links_out) {
+  uint64_t h = UINT64_C(14695981039346656037) + links_out; /* FNV-1a */
+  for (const char *p = root; p != NULL && *p != 0; p++) h = (h ^ (unsigned char) *p) * UINT64_C(1099511628211);
+  h = (h ^ '/') * UINT64_C(1099511628211);
+  for (const char *p = name; *p != 0; p++) h = (h ^ (unsigned char) *p) * UINT64_C(1099511628211);
+  return h;
+}
+
+static bool is_it(const struct tavi__cached *e, const char *root, const char *name, bool links_out) {
+  size_t root_len = root == NULL ? 0 : strlen(root) + 1;
+  if (e->links_out != links_out || e->name_at != root_len) return false;
+  return (root == NULL || memcmp(e->path, root, root_len - 1) == 0) && strcmp(e->path + e->name_at, name) == 0;
+}
+
+static void drop(struct tavi__filecache *fc, struct tavi__cached *e) {
+  struct tavi__cached **at = &fc->buckets[e->hash % BUCKETS];
+  while (*at != e) at = &(*at)->next;
+  *at = e->next;
+  tavi__list_remove(&e->node);
+  fc->count--;
+  if (e->bytes != NULL) fc->bytes -= (size_t) e->stat.size;
+  tavi_shared_unref(e->bytes);
+  tavi__file_unref(e->file);
+  free(e);
+}
+
+static struct tavi__cached *oldest(struct tavi__filecache *fc) {
+  return TAVI__CONTAINER(fc->used.next, struct tavi__cached, node);
+}
+
+/* Make room. The two that were used last stay: a caller may hold both (a file and its neighbour). */
+static void evict(struct tavi__filecache *fc, size_t count_max, size_t bytes_max) {
+  while (fc->count > 2 && (fc->count > count_max || fc->bytes > bytes_max)) drop(fc, oldest(fc));
+}
+
+static void sweep(struct tavi_timer *t, void *user) {
+  struct tavi__filecache *fc = user;
+  uint64_t now_ms = fc->manager->now_ms;
+  (void) t;
+  while (fc->count > 0 && oldest(fc)->used_ms + TAVI__FILES_UNUSED_MS <= now_ms) drop(fc, oldest(fc));
+  fc->sweep_ms = 0;
+  if (fc->count == 0) return;
+  if (tavi_timer_start(fc->manager, TAVI__FILES_UNUSED_MS, 0, sweep, fc, NULL) == 0)
+    fc->sweep_ms = now_ms + TAVI__FILES_UNUSED_MS;
+}
+
+/* Somebody who cancels all timers (tavi_manager_close_all()) cancels ours, too: its time tells whether it is running. */
+static void keep_sweeping(struct tavi__filecache *fc) {
+  uint64_t now_ms = fc->manager->now_ms;
+  if (now_ms <= fc->sweep_ms + TAVI__FILES_UNUSED_MS) return;
+  if (tavi_timer_start(fc->manager, TAVI__FILES_UNUSED_MS, 0, sweep, fc, NULL) == 0)
+    fc->sweep_ms = now_ms + TAVI__FILES_UNUSED_MS;
+}
+
+static void end(struct tavi__part *part, struct tavi_manager *m) {
+  struct tavi__filecache *fc = (struct tavi__filecache *) part;
+  (void) m;
+  while (fc->count > 0) drop(fc, oldest(fc));
+  free(fc->system_types);
+  free(fc->system_text);
+  free(fc);
+}
+
+struct tavi__filecache *tavi__filecache_of(struct tavi_manager *m) {
+  static const char key;
+  struct tavi__part *part = tavi__manager_part(m, &key);
+  if (part != NULL) return (struct tavi__filecache *) part;
+
+  struct tavi__filecache *fc = calloc(1, sizeof(*fc));
+  if (fc == NULL) return NULL;
+  fc->part = (struct tavi__part){.key = &key, .end = end};
+  fc->manager = m;
+  tavi__list_init(&fc->used);
+  tavi__manager_add_part(m, &fc->part);
+  return fc;
+}
+
+/* ==== entries ==== */
+
+/* Would another change give another time stamp? The kernel's clock for files ticks every few milliseconds; file systems
+ * that keep whole seconds show it by their zeros. */
+static bool is_settled(const struct tavi__disk_stat *st) {
+  int64_t now_ns = tavi__manager_unix_ms() * 1000000;
+  int64_t last_ns = st->changed_ns > st->modified_ns ? st->changed_ns : st->modified_ns;
+  int64_t tick_ns = last_ns % 1000000000 == 0 ? 2000000000 : 20000000;
+  return last_ns + tick_ns < now_ns || last_ns > now_ns + tick_ns; /* a time in the future says nothing */
+}
+
+static void fill_validators(struct tavi__cached *e) {
+  int len = snprintf(e->etag, sizeof(e->etag), "W/\"%llx-%llx\"", (unsigned long long) e->stat.modified_ns,
+                     (unsigned long long) e->stat.size);
+  e->etag_len = (uint8_t) len;
+  tavi__http1_date(e->stat.modified_ns / 1000000000 - (e->stat.modified_ns % 1000000000 < 0), e->modified);
+}
+
+/* Read a small file whole. NULL: it is better sent from the file: it is in no memory yet, it changes, or we have none. */
+static struct tavi_shared *read_small(struct tavi__cached *e, int fd) {
+  char bytes[TAVI__FILE_KEPT_BYTES];
+  size_t size = (size_t) e->stat.size;
+  struct tavi_shared *shared = NULL;
+  struct tavi__disk_stat after;
+  if (e->stat.size > sizeof(bytes) || !e->is_settled || !tavi__disk_is_near(fd, 0, size)) return NULL;
+  if (tavi__disk_read(fd, bytes, size, 0) != (ssize_t) size) return NULL;
+  if (tavi__disk_stat(e->path, &after) < 0 || !tavi__disk_same(&e->stat, &after)) return NULL;
+  return tavi_shared_new(bytes, size, &shared) == 0 ? shared : NULL;
+}
+
+/* The descriptor of what was found is taken. */
+static int take_file(struct tavi__filecache *fc, struct tavi__cached *e, int fd) {
+  if (e->stat.kind != TAVI__DISK_FILE) {
+    tavi__fd_close(fd);
+    return e->stat.kind == TAVI__DISK_DIR ? 0 : TAVI_E_NOT_FOUND;
+  }
+  e->type = type_of(fc, e->path + e->name_at);
+  e->bytes = read_small(e, fd);
+  if (e->bytes != NULL) {
+    tavi__fd_close(fd);
+    return 0;
+  }
+  e->file = tavi__file_new(fd);
+  return e->file != NULL ? 0 : TAVI_E_NOMEM;
+}
+
+static int open_it(struct tavi__filecache *fc, const char *root, const char *name, bool links_out,
+                   struct tavi__disk_stat *ret_stat) {
+  int fd, tries = 0;
+  do { /* we may hold the descriptors that are missing */
+    if (tries++ > 0) evict(fc, 0, 0);
+    fd = root != NULL ? tavi__disk_open_below(root, name, links_out, ret_stat) : tavi__disk_open(name, ret_stat);
+  } while (fd == TAVI_E_DESCRIPTORS && tries < 2);
+  return fd;
+}
+
+static int load(struct tavi__filecache *fc, const char *root, const char *name, bool links_out, uint64_t hash,
+                struct tavi__cached **ret_entry) {
+  struct tavi__disk_stat st;
+  int fd = open_it(fc, root, name, links_out, &st);
+  if (fd < 0) return fd;
+
+  size_t root_len = root == NULL ? 0 : strlen(root) + 1, name_len = strlen(name);
+  struct tavi__cached *e = calloc(1, sizeof(*e) + root_len + name_len + 1);
+  if (e == NULL) {
+    tavi__fd_close(fd);
+    return TAVI_E_NOMEM;
+  }
+  e->hash = hash;
+  e->stat = st;
+  e->links_out = links_out;
+  e->name_at = (uint32_t) root_len;
+  if (root != NULL) {
+    memcpy(e->path, root, root_len - 1);
+    e->path[root_len - 1] = '/';
+  }
+  memcpy(e->path + root_len, name, name_len);
+  e->is_settled = is_settled(&st);
+  fill_validators(e);
+  int err = take_file(fc, e, fd);
+  if (err < 0) {
+    free(e);
+    return err;
+  }
+  e->next = fc->buckets[hash % BUCKETS];
+  fc->buckets[hash % BUCKETS] = e;
+  tavi__list_append(&fc->used, &e->node);
+  fc->count++;
+  if (e->bytes != NULL) fc->bytes += (size_t) st.size;
+  evict(fc, TAVI__FILES_KEPT, TAVI__FILES_KEPT_BYTES);
+  *ret_entry = e;
+  return 0;
+}
+
+/* Is what we know still so? */
+static bool is_current(const struct tavi__cached *e) {
+  struct tavi__disk_stat now;
+  return e->is_settled && tavi__disk_stat(e->path, &now) == 0 && tavi__disk_same(&e->stat, &now);
+}
+
+int tavi__filecache_find(struct tavi__filecache *fc, const char *root, const char *name, bool links_out,
+                         struct tavi__cached **ret_entry) {
+  struct tavi_manager *m = fc->manager;
+  uint64_t hash = hash_of(root, name, links_out);
+  struct tavi__cached *e = fc->buckets[hash % BUCKETS];
+  while (e != NULL && (e->hash != hash || !is_it(e, root, name, links_out))) e = e->next;
+  if (e != NULL && (e->turn != m->turn || !m->is_in_turn) && !is_current(e)) {
+    drop(fc, e);
+    e = NULL;
+  }
+  if (e == NULL) {
+    int err = load(fc, root, name, links_out, hash, &e);
+    if (err < 0) return err;
+  } else {
+    tavi__list_remove(&e->node);
+    tavi__list_append(&fc->used, &e->node);
+  }
+  e->turn = m->turn;
+  e->used_ms = m->now_ms;
+  keep_sweeping(fc);
+  *ret_entry = e;
+  return 0;
+}
+
+/* ==== compressed neighbours ==== */
+
+const char *tavi__filecache_ending(unsigned coding) {
+  return coding == TAVI_CODING_GZIP ? ".gz" : coding == TAVI_CODING_BROTLI ? ".br" : coding == TAVI_CODING_ZSTD ? ".zst" : "";
+}
+
+unsigned tavi__filecache_neighbours(struct tavi__filecache *fc, struct tavi__cached *e) {
+  static const unsigned codings[] = {TAVI_CODING_BROTLI, TAVI_CODING_ZSTD, TAVI_CODING_GZIP};
+  uint64_t now_ms = fc->manager->now_ms;
+  if (e->neighbours_ms != 0 && now_ms < e->neighbours_ms + TAVI__FILES_NEIGHBOURS_MS) return e->neighbours;
+
+  size_t len = strlen(e->path);
+  char *path = malloc(len + 5);
+  if (path == NULL) return 0;
+  memcpy(path, e->path, len);
+  e->neighbours = 0;
+  e->neighbours_ms = now_ms;
+  for (int i = 0; i < 3; i++) {
+    struct tavi__disk_stat st;
+    strcpy(path + len, tavi__filecache_ending(codings[i])); /* allow: strcpy, at most 4 characters and NUL */
+    if (tavi__disk_stat(path, &st) == 0 && st.kind == TAVI__DISK_FILE && st.modified_ns >= e->stat.modified_ns)
+      e->neighbours |= codings[i];
+  }
+  free(path);
+  return e->neighbours;
+}
