@@ -197,7 +197,10 @@ static void fill_validators(struct tavi__cached *e) {
   int len = snprintf(e->etag, sizeof(e->etag), "W/\"%llx-%llx\"", (unsigned long long) e->stat.modified_ns,
                      (unsigned long long) e->stat.size);
   e->etag_len = (uint8_t) len;
-  tavi__http1_date(e->stat.modified_ns / 1000000000 - (e->stat.modified_ns % 1000000000 < 0), e->modified);
+  int64_t now_s = tavi__manager_unix_ms() / 1000;
+  e->modified_s = e->stat.modified_ns / 1000000000 - (e->stat.modified_ns % 1000000000 < 0);
+  if (e->modified_s > now_s) e->modified_s = now_s;
+  tavi__http1_date(e->modified_s, e->modified);
 }
 
 /* Read a small file whole. NULL: it is better sent from the file: it is in no memory yet, it changes, or we have none. */

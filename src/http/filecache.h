@@ -26,6 +26,7 @@ struct tavi__cached {
   struct tavi__disk_stat stat;
   struct tavi__file *file;       /* NULL: the bytes are here, or it is no file */
   struct tavi_shared *bytes;     /* NULL: see file */
+  int64_t modified_s;            /* what Last-Modified says: not in the future (RFC 9110 section 8.8.2.1) */
   const char *type;              /* Content-Type. Static, or as long as the cache */
   uint64_t neighbours_ms;        /* when the next field was found out; 0: never */
   unsigned neighbours;           /* a sum of enum tavi_coding: compressed forms that are there */

@@ -129,7 +129,7 @@ static const struct tavi__cached *find_neighbour(const struct ask *a, struct tav
     memcpy(name + len, tavi__filecache_ending(coding), strlen(tavi__filecache_ending(coding)) + 1);
     there &= ~coding;
     if (tavi__filecache_find(a->fc, a->root, name, file->links_out, &entry) < 0) continue;
-    if (entry->stat.kind != TAVI__DISK_FILE) continue;
+    if (entry->stat.kind != TAVI__DISK_FILE) break; /* it has just become something else; `file` is borrowed */
     found = entry;
     *ret_coding = coding;
   }
@@ -277,9 +277,16 @@ static int wanted_ranges(const struct ask *a, const struct choice *ch, const str
                          struct tavi__range *ranges) {
   unsigned cap = a->opts->ranges_max < TAVI__FILES_RANGES ? a->opts->ranges_max : TAVI__FILES_RANGES;
   if (cap == 0 || a->is_head || !a->is_get) return 0;
-  const struct tavi_slice *range = tavi_http_header(a->msg, "Range");
-  if (range == NULL || !tavi__http_if_range(a->msg, v)) return 0;
-  return tavi__http_ranges(*range, ch->entry->stat.size, ranges, (int) cap);
+  const struct tavi_http_header *field = tavi__http1_find(a->msg->headers, a->msg->header_count, SLICE("Range"));
+  if (field == NULL || !tavi__http_if_range(a->msg, v)) return 0;
+  size_t behind = (size_t) (a->msg->headers + a->msg->header_count - field) - 1;
+  if (tavi__http1_find(field + 1, behind, SLICE("Range")) != NULL) return 0; /* two say nothing */
+  return tavi__http_ranges(field->value, ch->entry->stat.size, ranges, (int) cap);
+}
+
+/* RFC 9110 section 13.2.1. */
+static bool has_conditions(const struct ask *a) {
+  return a->is_get || !(method_is(a->msg, SLICE("OPTIONS")) || method_is(a->msg, SLICE("TRACE")));
 }
 
 static int serve_file(const struct ask *a, struct tavi__cached *file, int status) {
@@ -288,8 +295,8 @@ static int serve_file(const struct ask *a, struct tavi__cached *file, int status
   choose(a, file, &ch);
   if (status != 200) return send_whole(a, status, &ch); /* an error page is not what the conditions are about */
 
-  struct tavi__validators v = {ch.etag, ch.entry->stat.modified_ns / 1000000000, tavi__manager_unix_ms() / 1000};
-  int condition = tavi__http_condition(a->msg, a->is_get, &v);
+  struct tavi__validators v = {ch.etag, ch.entry->modified_s, tavi__manager_unix_ms() / 1000};
+  int condition = has_conditions(a) ? tavi__http_condition(a->msg, a->is_get, &v) : 0;
   if (condition == 304) return say_not_modified(a, &ch);
   if (condition == 412) return say(a, 412, "Precondition failed\n");
 
