@@ -16,7 +16,8 @@ endif()
 
 add_library(tavi_objects OBJECT ${TAVI_SOURCES})
 target_include_directories(tavi_objects PRIVATE src include)
-target_link_libraries(tavi_objects PRIVATE tavi_flags)
+target_link_libraries(tavi_objects PRIVATE tavi_flags ${TAVI_LIBRARIES})
+target_compile_definitions(tavi_objects PRIVATE ${TAVI_DEFINITIONS})
 # Not for the others: a Python type table holds functions as void *, and entry points have no header.
 target_compile_options(tavi_objects PRIVATE -Wpedantic -Wmissing-prototypes)
 set_target_properties(tavi_objects PROPERTIES INTERPROCEDURAL_OPTIMIZATION ${TAVI_LTO})
@@ -42,7 +43,7 @@ set_target_properties(tavi_static PROPERTIES OUTPUT_NAME tavi INTERPROCEDURAL_OP
 foreach(library IN ITEMS tavi tavi_static)
   add_library(tavi::${library} ALIAS ${library})
   set_target_properties(${library} PROPERTIES LINKER_LANGUAGE C)
-  target_link_libraries(${library} PRIVATE $<BUILD_INTERFACE:tavi_flags>)
+  target_link_libraries(${library} PRIVATE $<BUILD_INTERFACE:tavi_flags> ${TAVI_LIBRARIES})
   target_include_directories(${library} INTERFACE
     "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>" "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
 endforeach()

@@ -4,52 +4,90 @@
 
 set(TAVI_SOURCES
   src/api/errors.c
+  src/base/base64.c
   src/base/idmap.c
   src/base/wheel.c
+  src/codec/codec.c
+  src/codec/codec_brotli.c
+  src/codec/codec_gzip.c
+  src/codec/codec_zstd.c
   src/http/answer.c
+  src/http/auth.c
   src/http/client.c
+  src/http/compress.c
+  src/http/cookie.c
+  src/http/filecache.c
+  src/http/files.c
   src/http/follow.c
+  src/http/form.c
+  src/http/listing.c
   src/http/lookup.c
   src/http/message.c
+  src/http/origin.c
   src/http/server.c
+  src/http/sse.c
+  src/http/upload.c
   src/loop/log.c
   src/loop/loop.c
   src/loop/mailbox.c
   src/loop/manager.c
   src/loop/source.c
   src/loop/timers.c
+  src/loop/work.c
   src/net/conn.c
   src/net/connect.c
   src/net/endpoint.c
+  src/net/file.c
   src/net/listener.c
+  src/net/proxied.c
   src/net/recvbuf.c
   src/net/sendq.c
   src/net/stream.c
+  src/net/trust.c
   src/net/udp.c
   src/os/clock.c
+  src/os/disk.c
+  src/os/entropy.c
   src/os/errors.c
   src/os/poll_epoll.c
   src/os/poll_poll.c
   src/os/sock.c
   src/os/sockaddr.c
+  src/os/spool.c
+  src/os/thread.c
   src/os/wakefd.c
+  src/wire/cookie.c
+  src/wire/event_stream.c
+  src/wire/forwarded.c
   src/wire/http1_chunk.c
   src/wire/http1_field.c
   src/wire/http1_head.c
   src/wire/http1_out.c
+  src/wire/http_accept.c
+  src/wire/http_cond.c
+  src/wire/http_path.c
+  src/wire/http_range.c
+  src/wire/ip.c
+  src/wire/mime.c
+  src/wire/multipart.c
+  src/wire/proxy.c
 )
 
 set(TAVI_PYTHON_SOURCES
   python/src/answer.c
+  python/src/auth.c
   python/src/connection.c
   python/src/constants.c
   python/src/convert.c
   python/src/event.c
+  python/src/files.c
+  python/src/form.c
   python/src/functions.c
   python/src/http_message.c
   python/src/manager.c
   python/src/module.c
   python/src/options.c
+  python/src/sse.c
   python/src/timer.c
   python/src/url.c
 )

@@ -9,7 +9,11 @@
  *   tavi/timer.h     timers
  *   tavi/conn.h      listeners and connections: TCP, UDP, Unix sockets; sending, receiving, closing
  *   tavi/http_msg.h  an HTTP message as data
- *   tavi/http.h      HTTP/1.1 server and client connections
+ *   tavi/http.h      HTTP/1.1 server and client connections, compression
+ *   tavi/http_files.h  directories and files as answers
+ *   tavi/http_form.h   forms and uploads
+ *   tavi/http_sse.h    server-sent events
+ *   tavi/http_auth.h   credentials, cookies, the client behind a proxy
  */
 #ifndef TAVI_H
 #define TAVI_H
@@ -17,7 +21,11 @@
 #include "tavi/base.h"
 #include "tavi/conn.h"
 #include "tavi/http.h"
+#include "tavi/http_auth.h"
+#include "tavi/http_files.h"
+#include "tavi/http_form.h"
 #include "tavi/http_msg.h"
+#include "tavi/http_sse.h"
 #include "tavi/log.h"
 #include "tavi/manager.h"
 #include "tavi/timer.h"

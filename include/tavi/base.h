@@ -81,6 +81,9 @@ TAVI_API const char *tavi_err_text(int err);
 /* The version of the library, such as "0.1.0". Static. */
 TAVI_API const char *tavi_version(void);
 
+/* What the library was built with: "name/version", separated by spaces, such as "zlib/1.2.13 brotli/1.0.9". Static. */
+TAVI_API const char *tavi_features(void);
+
 TAVI_END_DECLS
 
 #endif

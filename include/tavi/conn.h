@@ -77,6 +77,11 @@ struct tavi_listen_opts {
   int backlog;                /* default 4096; the system may cap it */
   bool reuse_port;            /* SO_REUSEPORT: several processes or managers share the port; default false */
   bool defer_accept;          /* TCP_DEFER_ACCEPT: accept when bytes are there; hides silent peers; default false */
+  const char *proxy_protocol_from; /* proxies that begin each connection with a PROXY protocol header, version 1 or 2:
+                               * addresses and networks, "10.0.0.0/8, ::1", and "unix" for peers on Unix sockets. From
+                               * these the header is demanded, and on_open comes when it has; the remote address is
+                               * then the client's. Without one, or 5 s without all of it, they are closed, and nobody
+                               * is told. Others are taken for clients. Copied; default NULL: nobody */
   const struct tavi_listener_handlers *handlers; /* of the listener itself; default NULL */
   void *listener_user;        /* their user */
 };
@@ -89,8 +94,9 @@ TAVI_API void tavi_listen_opts_init(struct tavi_listen_opts *opts);
  *
  * handlers, user: of each accepted connection; see tavi_conn_set_user().
  * Owns:    the manager; the handle is valid until its on_close has returned.
- * Returns: 0; TAVI_E_ADDRESS (cannot be parsed, or is a host name), TAVI_E_IN_USE, TAVI_E_ACCESS,
- *          TAVI_E_DESCRIPTORS, TAVI_E_NOMEM, TAVI_E_NOT_FOUND (fd://systemd without such a socket), TAVI_E_SYSTEM. */
+ * Returns: 0; TAVI_E_ADDRESS (cannot be parsed, or is a host name), TAVI_E_ARG (proxy_protocol_from is malformed, too),
+ *          TAVI_E_IN_USE, TAVI_E_ACCESS, TAVI_E_DESCRIPTORS, TAVI_E_NOMEM, TAVI_E_NOT_FOUND (fd://systemd without such
+ *          a socket), TAVI_E_SYSTEM. */
 TAVI_API int tavi_listen(struct tavi_manager *m, const char *url, const struct tavi_listen_opts *opts,
                          const struct tavi_conn_handlers *handlers, void *user, struct tavi_listener **ret_listener);
 

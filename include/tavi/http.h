@@ -47,6 +47,8 @@ struct tavi_http_opts {
   uint32_t head_timeout_ms;        /* from the connection's start, or a head's first byte, to its end; default 30,000 */
   uint32_t body_timeout_ms;        /* between two pieces of a body; default 30,000 */
   uint32_t keepalive_timeout_ms;   /* between an answer and the next request; default 75,000 */
+  const char *forwarded_from;      /* proxies whose Forwarded and X-Forwarded-* headers tavi_http_origin() believes: a
+                                    * list as listen.proxy_protocol_from. Copied; default NULL: nobody */
 };
 
 #define TAVI_HTTP_HEADERS_MAX 4096
@@ -117,6 +119,46 @@ TAVI_API int tavi_http_refuse(struct tavi_conn *c, int status);
  * Returns: 0, or TAVI_E_STATE elsewhere. */
 TAVI_API int tavi_http_stream_body(struct tavi_conn *c);
 
+/* ==== compression ==== */
+
+/* The codings that this library was built with and a server may apply; a sum. */
+enum tavi_coding {
+  TAVI_CODING_IDENTITY = 0, /* none */
+  TAVI_CODING_GZIP = 1,
+  TAVI_CODING_BROTLI = 2,
+  TAVI_CODING_ZSTD = 4
+};
+
+/* Fill with tavi_http_compress_opts_init(). */
+struct tavi_http_compress_opts {
+  unsigned codings; /* that may be chosen; default: all there are */
+  int level;        /* 1 (fast) to 9 (small), for each coding what comes nearest; default 4 */
+  size_t bytes_min; /* a whole reply with a smaller body is sent as it is; default 512 */
+};
+
+TAVI_API void tavi_http_compress_opts_init(struct tavi_http_compress_opts *opts);
+
+/* Compress the answer to the current request, which comes later, if the request accepts it (RFC 9110 section 12.5.3).
+ *
+ * Never done unasked, because the length of a compressed page that holds a secret and something that an attacker chose
+ * tells the secret (BREACH). Call it where a page holds none, when the request is there and before the answer; it is
+ * for this one request.
+ * The answer, tavi_http_reply(), _reply_foreign() or a stream, gets Content-Encoding and Vary; its strong ETag becomes
+ * a weak one, also in a 304. Each tavi_http_chunk() of a stream can be decoded by the peer when it arrives: that costs
+ * bytes, so pieces should not be tiny. Only tavi_http_chunk() and _end() may send it; the tavi_conn_send functions are
+ * TAVI_E_STATE then. A whole body is compressed before the call returns (at level 4, 1 MB in 5 to 20 ms).
+ *
+ * Left as they are: answers that are small; have no body, or only a part of one (206); have Content-Encoding,
+ * Content-Range, a digest of the body, or "Cache-Control: no-transform"; whose Content-Type is compressed already
+ * (images, video, archives); or that tavi_http_begin() gave a length. With Vary, but not compressed: to a client that
+ * accepts no coding, what does not get smaller, and when memory is short. Files: see tavi/http_files.h.
+ * opts: NULL for defaults. Returns: the coding that will be used (0: none); TAVI_E_ARG (level); TAVI_E_STATE (no
+ * request waits for an answer); TAVI_E_NOMEM. */
+TAVI_API int tavi_http_compress(struct tavi_conn *c, const struct tavi_http_msg *msg,
+                                const struct tavi_http_compress_opts *opts);
+
+/* ==== asking ==== */
+
 /* True while a request waits for its answer to begin. */
 TAVI_API bool tavi_http_is_waiting(const struct tavi_conn *c);
 
@@ -128,10 +170,6 @@ TAVI_API const struct tavi_slice *tavi_http_header(const struct tavi_http_msg *m
 /* Decode %XX and, when plus_is_space, '+' (the WHATWG form decoding). Returns the number of bytes written to out, which
  * needs room for in.len bytes and may be in.ptr itself; TAVI_E_ARG for a bad escape. */
 TAVI_API int64_t tavi_percent_decode(struct tavi_slice in, bool plus_is_space, char *out);
-
-/* The raw value of the first `name` in "a=1&b=2" (names are compared as they stand after decoding, case-sensitive).
- * Returns 0 and the slice, borrowed from form; empty for "a=" and a bare "a". TAVI_E_NOT_FOUND otherwise. */
-TAVI_API int tavi_form_find(struct tavi_slice form, struct tavi_slice name, struct tavi_slice *ret_value);
 
 /* A parameter of a header value, such as boundary in "multipart/form-data; boundary=x" or a in "a=1, b=2": what
  * follows `name=`, up to ';', ',' or white space, or the inside of a quoted string (its backslashes are left in).

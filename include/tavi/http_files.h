@@ -14,7 +14,8 @@
  * holds up nobody else.
  *
  * Small files are kept in memory and looked at again (stat(2)) once in each turn of the loop that asks for them, so a
- * changed file is seen at once; that a compressed neighbour has appeared may be noticed a second later.
+ * changed file is seen at once. Two things may be noticed a second later: that a compressed neighbour has appeared, and
+ * that a directory was moved out of the root and a link to it left in its place.
  */
 #ifndef TAVI_HTTP_FILES_H
 #define TAVI_HTTP_FILES_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Names and texts of errors, and the version. */
-#include "tavi/base.h"
+ * Names and texts of errors, the version and what the library was built with. */
+#include "codec/codec.h"
 
 /* In the order of their numbers. */
 static const struct {
@@ -40,3 +40,5 @@ const char *tavi_err_name(int err) { return err <= 0 && err > -COUNT ? errors[-e
 const char *tavi_err_text(int err) { return err <= 0 && err > -COUNT ? errors[-err].text : "unknown error"; }
 
 const char *tavi_version(void) { return TAVI_VERSION; }
+
+const char *tavi_features(void) { return tavi__codec_versions(); }

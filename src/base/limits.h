@@ -38,6 +38,7 @@
 #define TAVI__FILES_KEPT_BYTES (4u << 20) /* of small files together */
 #define TAVI__FILES_UNUSED_MS 5000        /* an entry that nobody asks for goes after one to two times this */
 #define TAVI__FILES_NEIGHBOURS_MS 1000    /* how often compressed neighbours are looked for */
+#define TAVI__FILES_WALK_MS 1000          /* how often the way to a file is looked at, and not just the file */
 #define TAVI__FILES_RANGES 64             /* the most that ranges_max can be: they are kept on the stack */
 #define TAVI__LISTING_ENTRIES 10000       /* of a directory that are shown */
 #define TAVI__MIME_BYTES_MAX (1u << 20)   /* of the system's mime.types */
@@ -56,8 +57,8 @@
 
 /* ==== server-sent events ==== */
 
-#define TAVI__SSE_COPY_BYTES 1024         /* an event of up to that many bytes is copied for each subscriber; of a larger
-                                           * one they share the memory */
+#define TAVI__SSE_COPY_BYTES 1024         /* an event of up to so many bytes is copied for each subscriber ... */
+#define TAVI__SSE_COPIES 256              /* ... up to so many; beyond it, the blocks would be more than are kept */
 
 /* ==== forms ==== */
 

@@ -159,7 +159,7 @@ static int queue_rest(struct tavi_conn *c, const char *data, size_t len) {
   return err;
 }
 
-static int queue_chunk(struct tavi_conn *c, const char *data, size_t len) {
+int tavi__http_queue_chunk(struct tavi_conn *c, const char *data, size_t len) {
   enum { EXTRA = 16 + 2 + 2 };
   int err = tavi__conn_may_queue(c, (uint64_t) len + EXTRA);
   if (err < 0) return err;
@@ -271,9 +271,8 @@ static int queue_big(struct tavi_conn *c, char *head, const char *end, const cha
   return err;
 }
 
-/* Any answer that is not ordinary(). Its parameters are those of begin(), which has looked whether it may be. */
-static TAVI__APART int begin_special(struct tavi_conn *c, int status, const struct tavi_http_header *headers,
-                                     size_t count, uint64_t length, const char *body) {
+int tavi__http_begin_as_is(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
+                           uint64_t length, const char *body) {
   struct tavi__http *h = tavi__http_of(c);
   int asked;
   size_t body_len = body == NULL ? 0 : (size_t) length, head_max = survey(headers, count, &asked);
@@ -304,6 +303,15 @@ static TAVI__APART int begin_special(struct tavi_conn *c, int status, const stru
   return 0;
 }
 
+/* Any answer that is not ordinary. Its parameters are those of begin(), which has looked whether it may be. */
+static TAVI__APART int begin_special(struct tavi_conn *c, int status, const struct tavi_http_header *headers,
+                                     size_t count, int asked, uint64_t length, const char *body) {
+  bool is_stream = length == TAVI_HTTP_STREAM || (asked & ASKED_CHUNKED) != 0;
+  if (asked >= 0 && tavi__http_wants_coding(c, status, headers, count))
+    return tavi__http_begin_coded(c, status, headers, count, length, is_stream, body);
+  return tavi__http_begin_as_is(c, status, headers, count, length, body);
+}
+
 /* What most answers are: a status with a body of known length to a request that wants nothing special. */
 static inline bool is_ordinary(const struct tavi__http *h, int status, int asked, uint64_t length) {
   if (!h->is_plain || (asked & ~HAS_FRAMING) != 0 || length == TAVI_HTTP_STREAM) return false;
@@ -321,7 +329,7 @@ static int begin(struct tavi_conn *c, int status, const struct tavi_http_header 
   if (err == 0) err = tavi__conn_may_queue(c, room);
   if (err < 0) return err;
   if (!is_ordinary(h, status, asked, length) || room > TAVI__SENDQ_ROOM_MAX)
-    return begin_special(c, status, headers, count, length, body);
+    return begin_special(c, status, headers, count, asked, length, body);
 
   char *start = tavi__sendq_room(&c->out, c->src.manager, room);
   if (start == NULL) return no_memory(c);
@@ -366,7 +374,8 @@ int tavi_http_reply_foreign(struct tavi_conn *c, int status, const struct tavi_h
                             size_t header_count, struct tavi_slice body, void (*release)(void *arg), void *arg) {
   struct tavi__http *h = tavi__http_of(c);
   int err;
-  if (!tavi__is_http_server(c) || body.len <= TAVI__SENDQ_ROOM_MAX) {
+  if (!tavi__is_http_server(c) || body.len <= TAVI__SENDQ_ROOM_MAX ||
+      tavi__http_wants_coding(c, status, headers, header_count)) {
     err = tavi_http_reply(c, status, headers, header_count, body);
     release(arg);
     return err;
@@ -419,8 +428,10 @@ int tavi_http_chunk(struct tavi_conn *c, const void *data, size_t len) {
     if (err == 0) err = tavi_conn_send(c, data, len);
     return err < 0 ? err : tavi_conn_send(c, "\r\n", 2);
   }
+  if (tavi__http_is_compressed(c))
+    return tavi__http_encode(c, (struct tavi_slice){data, len}, TAVI__ENCODE_FLUSH, is_framed);
   if (!is_framed) return tavi_conn_send(c, data, len);
-  return tavi__http_of(c)->question == TAVI__HTTP1_HEAD ? 0 : queue_chunk(c, data, len);
+  return tavi__http_of(c)->question == TAVI__HTTP1_HEAD ? 0 : tavi__http_queue_chunk(c, data, len);
 }
 
 /* The end of a client's upload, as if written by hand. */
@@ -435,6 +446,28 @@ static int send_last_chunk(struct tavi_conn *c, const struct tavi_http_header *t
   return err;
 }
 
+/* The last chunk of a server's stream; not committed, so that it is only looked at, when is_trial. */
+static int queue_last_chunk(struct tavi_conn *c, const struct tavi_http_header *trailers, size_t trailer_count,
+                            bool is_trial) {
+  int asked;
+  size_t need = survey(trailers, trailer_count, &asked);
+  if (need > TAVI__SENDQ_ROOM_MAX) return TAVI_E_LIMIT;
+  int err = tavi__conn_may_queue(c, need);
+  if (err < 0) return err;
+  char *start = tavi__sendq_room(&c->out, c->src.manager, need);
+  if (start == NULL) return no_memory(c);
+  char *end = put_headers(PUT(start, "0\r\n"), trailers, trailer_count, asked);
+  commit(c, end == NULL || is_trial ? 0 : (size_t) (PUT(end, "\r\n") - start));
+  return end == NULL ? TAVI_E_ARG : 0;
+}
+
+/* What ends the coding comes before the last chunk, and must not come when that is refused. */
+static int end_coding(struct tavi_conn *c, const struct tavi_http_header *trailers, size_t trailer_count,
+                      bool is_framed) {
+  int err = is_framed ? queue_last_chunk(c, trailers, trailer_count, true) : 0;
+  return err < 0 ? err : tavi__http_encode(c, (struct tavi_slice){NULL, 0}, TAVI__ENCODE_END, is_framed);
+}
+
 int tavi_http_end(struct tavi_conn *c, const struct tavi_http_header *trailers, size_t trailer_count) {
   bool is_framed;
   int err = may_stream(c, &is_framed);
@@ -442,21 +475,13 @@ int tavi_http_end(struct tavi_conn *c, const struct tavi_http_header *trailers, 
   if (!tavi__is_http_server(c)) return send_last_chunk(c, trailers, trailer_count);
 
   struct tavi__http *h = tavi__http_of(c);
-  if (!is_framed) {
-    if (h->answer == TAVI__ANSWER_LENGTH) return TAVI_E_STATE; /* fewer bytes than were announced */
+  if (h->answer == TAVI__ANSWER_LENGTH) return TAVI_E_STATE; /* fewer bytes than were announced */
+  if (tavi__http_is_compressed(c)) err = end_coding(c, trailers, trailer_count, is_framed);
+  if (!is_framed)
     h->keep_alive = false;
-  } else if (h->question != TAVI__HTTP1_HEAD) {
-    int asked;
-    size_t need = survey(trailers, trailer_count, &asked);
-    if (need > TAVI__SENDQ_ROOM_MAX) return TAVI_E_LIMIT;
-    err = tavi__conn_may_queue(c, need);
-    if (err < 0) return err;
-    char *start = tavi__sendq_room(&c->out, c->src.manager, need);
-    if (start == NULL) return no_memory(c);
-    char *end = put_headers(PUT(start, "0\r\n"), trailers, trailer_count, asked);
-    commit(c, end == NULL ? 0 : (size_t) (PUT(end, "\r\n") - start));
-    if (end == NULL) return TAVI_E_ARG;
-  }
+  else if (err == 0 && h->question != TAVI__HTTP1_HEAD)
+    err = queue_last_chunk(c, trailers, trailer_count, false);
+  if (err < 0) return err;
   tavi__http_answered(c);
   return 0;
 }
@@ -473,6 +498,7 @@ int tavi_http_refuse(struct tavi_conn *c, int status) {
   int err = may_begin(c, status);
   if (err < 0) return err;
   h->is_body_done = h->keep_alive = h->is_plain = false; /* whatever follows on this connection is not looked at */
+  if (h->more != NULL) h->more->coding.is_asked = false;
   return begin(c, status, &plain, 1, len, text);
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/limits.h"
 #include "loop/manager.h"
@@ -41,7 +42,7 @@ struct tavi__filecache {
 static int by_extension(const void *a, const void *b) {
   const struct tavi_slice *x = &((const struct system_type *) a)->extension;
   const struct tavi_slice *y = &((const struct system_type *) b)->extension;
-  int order = memcmp(x->ptr, y->ptr, x->len < y->len ? x->len : y->len);
+  int order = strncasecmp(x->ptr, y->ptr, x->len < y->len ? x->len : y->len);
   return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
 }
 
@@ -190,7 +191,7 @@ static bool is_settled(const struct tavi__disk_stat *st) {
   int64_t now_ns = tavi__manager_unix_ms() * 1000000;
   int64_t last_ns = st->changed_ns > st->modified_ns ? st->changed_ns : st->modified_ns;
   int64_t tick_ns = last_ns % 1000000000 == 0 ? 2000000000 : 20000000;
-  return last_ns + tick_ns < now_ns || last_ns > now_ns + tick_ns; /* a time in the future says nothing */
+  return last_ns < now_ns - tick_ns || last_ns > now_ns + tick_ns; /* a time in the future says nothing */
 }
 
 static void fill_validators(struct tavi__cached *e) {
@@ -262,6 +263,7 @@ static int load(struct tavi__filecache *fc, const char *root, const char *name, 
     e->path[root_len - 1] = '/';
   }
   memcpy(e->path + root_len, name, name_len);
+  e->walked_ms = fc->manager->now_ms;
   e->is_settled = is_settled(&st);
   fill_validators(e);
   int err = take_file(fc, e, fd);
@@ -279,10 +281,16 @@ static int load(struct tavi__filecache *fc, const char *root, const char *name, 
   return 0;
 }
 
-/* Is what we know still so? */
-static bool is_current(const struct tavi__cached *e) {
+/* Is what we know still so? That the way there leads out of the root now (a directory was moved, and a link put in its
+ * place) is looked for once in a while only: it takes five system calls in place of one. */
+static bool is_current(const struct tavi__filecache *fc, struct tavi__cached *e, const char *root) {
   struct tavi__disk_stat now;
-  return e->is_settled && tavi__disk_stat(e->path, &now) == 0 && tavi__disk_same(&e->stat, &now);
+  uint64_t now_ms = fc->manager->now_ms;
+  if (!e->is_settled) return false;
+  bool walks = root != NULL && !e->links_out && now_ms >= e->walked_ms + TAVI__FILES_WALK_MS;
+  if (walks) e->walked_ms = now_ms;
+  int err = walks ? tavi__disk_stat_below(root, e->path + e->name_at, false, &now) : tavi__disk_stat(e->path, &now);
+  return err == 0 && tavi__disk_same(&e->stat, &now);
 }
 
 int tavi__filecache_find(struct tavi__filecache *fc, const char *root, const char *name, bool links_out,
@@ -291,7 +299,7 @@ int tavi__filecache_find(struct tavi__filecache *fc, const char *root, const cha
   uint64_t hash = hash_of(root, name, links_out);
   struct tavi__cached *e = fc->buckets[hash % BUCKETS];
   while (e != NULL && (e->hash != hash || !is_it(e, root, name, links_out))) e = e->next;
-  if (e != NULL && (e->turn != m->turn || !m->is_in_turn) && !is_current(e)) {
+  if (e != NULL && (e->turn != m->turn || !m->is_in_turn) && !is_current(fc, e, root)) {
     drop(fc, e);
     e = NULL;
   }

@@ -28,6 +28,7 @@ struct tavi__cached {
   struct tavi_shared *bytes;     /* NULL: see file */
   int64_t modified_s;            /* what Last-Modified says: not in the future (RFC 9110 section 8.8.2.1) */
   const char *type;              /* Content-Type. Static, or as long as the cache */
+  uint64_t walked_ms;            /* when it was last reached from its root without leaving that */
   uint64_t neighbours_ms;        /* when the next field was found out; 0: never */
   unsigned neighbours;           /* a sum of enum tavi_coding: compressed forms that are there */
   bool is_settled;

@@ -281,7 +281,10 @@ static int wanted_ranges(const struct ask *a, const struct choice *ch, const str
   if (field == NULL || !tavi__http_if_range(a->msg, v)) return 0;
   size_t behind = (size_t) (a->msg->headers + a->msg->header_count - field) - 1;
   if (tavi__http1_find(field + 1, behind, SLICE("Range")) != NULL) return 0; /* two say nothing */
-  return tavi__http_ranges(field->value, ch->entry->stat.size, ranges, (int) cap);
+  int count = tavi__http_ranges(field->value, ch->entry->stat.size, ranges, (int) cap);
+  /* Under a Content-Type of the caller's nobody would find the parts. */
+  if (count > 1 && tavi__http1_find(a->opts->headers, a->opts->header_count, SLICE("Content-Type")) != NULL) return 0;
+  return count;
 }
 
 /* RFC 9110 section 13.2.1. */
@@ -318,8 +321,9 @@ static int say_missing(const struct ask *a) {
   if (a->opts->missing != NULL) {
     struct ask own = *a;
     own.root = NULL;
-    if (tavi__filecache_find(a->fc, NULL, a->opts->missing, true, &entry) == 0 && entry->stat.kind == TAVI__DISK_FILE)
-      return serve_file(&own, entry, a->opts->missing_status);
+    int err = tavi__filecache_find(a->fc, NULL, a->opts->missing, true, &entry);
+    if (err == TAVI_E_NOMEM || err == TAVI_E_DESCRIPTORS) return say_failed(a, err); /* a 404 may be remembered */
+    if (err == 0 && entry->stat.kind == TAVI__DISK_FILE) return serve_file(&own, entry, a->opts->missing_status);
   }
   return say(a, 404, "Not found\n");
 }

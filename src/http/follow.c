@@ -218,6 +218,7 @@ static int drop_owed(struct tavi_conn *c, const char *data, uint64_t len) {
 int tavi__http_server_output(struct tavi_conn *c, const char *data, uint64_t len) {
   struct tavi__http *h = tavi__http_of(c);
   if (h->more != NULL && h->more->head_owed > 0) return drop_owed(c, data, len);
+  if (tavi__http_is_compressed(c)) return TAVI_E_STATE; /* the peer could not decode what follows */
   if (h->is_followed_raw) return 0;
   if (tavi__http_is_head_done(c)) return 1;
   if (h->answer == TAVI__ANSWER_IDLE) return h->keep_alive ? TAVI_E_STATE : 0; /* false: before the first request */

@@ -6,8 +6,13 @@
  *   server.c   a request's life: refusing, waiting for the answer, the next one; time-outs
  *   client.c   a response's life: interim ones, truncation; what was asked
  *   answer.c   the output side of a server: heads, whole replies, streams
+ *   compress.c whether and how such an answer is compressed
  *   follow.c   bytes that the user sends by hand, followed for their framing
- *   lookup.c   headers and form values of a message
+ *   sse.c      event streams, and channels that send one event to many
+ *   lookup.c   headers of a message
+ *   form.c     forms that are in memory
+ *   upload.c   forms of any size, received to disk: a sink, which takes a streamed body in place of the user
+ *   auth.c     credentials; cookie.c  cookies; origin.c  who has asked, behind proxies
  *
  * The input of a connection is, from its front: the head of the current message (head_len bytes), the part of its body
  * that was decoded, and what has not been looked at. A message that arrives in one read is parsed once, in the loop's
@@ -17,6 +22,7 @@
 
 #include <string.h>
 
+#include "codec/codec.h"
 #include "net/conn.h"
 #include "tavi/http.h"
 #include "wire/http1.h"
@@ -34,6 +40,7 @@ struct tavi__http_conf {
   struct tavi__http1_limits limits;
   uint64_t body_bytes_max;
   uint32_t head_timeout_ms, body_timeout_ms, keepalive_timeout_ms;
+  struct tavi__trust *forwarders; /* a server's: whose Forwarded is believed; NULL: nobody's */
   uint64_t date_until_ms; /* the Date below is right until then (monotonic) */
   char date[TAVI__HTTP_DATE_BYTES + TAVI__HTTP_LENGTH_BYTES]; /* "Date: ...CRLF", and "Content-Length: " behind it */
   struct tavi_http_header fields[]; /* scratch for one parse: headers, then trailers */
@@ -99,6 +106,33 @@ struct tavi__http {
 
 _Static_assert(sizeof(struct tavi__http) <= TAVI__PROTO_BYTES, "the state fits in the connection");
 
+/* compress.c: what tavi_http_compress() has found for the current request, and what became of it. */
+struct tavi__http_coding {
+  bool is_asked;                  /* the answer has not begun */
+  uint8_t coding;                 /* one of enum tavi_coding; none: the answer depends on that, too */
+  uint8_t level;
+  size_t bytes_min;
+  struct tavi__encoder *encoder;  /* of the stream that is the answer; NULL: there is none, or it is sent as it is */
+  size_t encoder_bytes;           /* of its memory, counted for the manager's maximum */
+};
+
+/* What a sink says of the bytes it was given. */
+enum tavi__sink_state {
+  TAVI__SINK_MORE, /* it waits for more of the body */
+  TAVI__SINK_BUSY, /* the peer is held until tavi__http_sink_ready() */
+  TAVI__SINK_OVER  /* it wants nothing more; end() comes next */
+};
+
+/* Takes a streamed body in place of the user's on_read and on_message. Installed inside of on_headers. */
+struct tavi__http_sink {
+  /* Take what you can of data (perhaps nothing is there). is_last: no more is to come. */
+  enum tavi__sink_state (*take)(struct tavi__http_sink *s, struct tavi_slice data, bool is_last, size_t *ret_taken);
+  /* Called once; afterwards the connection knows it no more. status 0: because of TAVI__SINK_OVER; -1: the connection
+   * goes; otherwise what is wrong with the request. What was not answered by then is on_message's case. */
+  void (*end)(struct tavi__http_sink *s, struct tavi_conn *c, int status);
+  bool is_refusing; /* it will be over at once: the peer is not asked for the body (100 Continue) */
+};
+
 struct tavi__http_more {
   struct tavi__http1_chunks in;  /* decoder of the body */
   size_t decoded;                /* bytes of the body that were decoded behind the head */
@@ -106,6 +140,7 @@ struct tavi__http_more {
   size_t head_len;
   char *trailers;                /* STREAM: the raw trailer section, until on_message */
   size_t trailers_len;
+  struct tavi__http_sink *sink;  /* STREAM: who takes it; NULL: the user */
   struct tavi__http1_chunks out; /* follow.c: decoder of chunks written by hand */
   uint64_t head_owed;            /* of the body that the user still sends for a begun answer to a HEAD: to be dropped */
   uint64_t out_body;             /* follow.c: a client's: bytes of its request's body still to come */
@@ -113,12 +148,17 @@ struct tavi__http_more {
   size_t out_len, out_cap;
   bool out_is_chunked;
   unsigned question_count;       /* a client's */
+  struct tavi__http_coding coding; /* a server's */
+  struct tavi__sse_sub *subs;    /* sse.c: the channels that this stream is on */
+  size_t sse_waiting;            /* bytes that were queued at the beginning of ... */
+  uint32_t sse_turn;             /* ... this turn */
 };
 
 static inline struct tavi__http *tavi__http_of(const struct tavi_conn *c) {
   return (struct tavi__http *) (uintptr_t) c->state.bytes;
 }
 
+/* Of a connection that was opened as HTTP, whatever it speaks now. */
 static inline struct tavi__http_conf *tavi__http_conf_of(const struct tavi_conn *c) {
   return TAVI__CONTAINER(c->conf, struct tavi__http_conf, base);
 }
@@ -138,6 +178,14 @@ struct tavi_slice tavi__http_peek(const struct tavi_conn *c);
 void tavi__http_consume(struct tavi_conn *c, size_t n);
 void tavi__http_on_drained(struct tavi_conn *c);
 void tavi__http_on_end(struct tavi_conn *c);
+
+void tavi__http_on_closing(struct tavi_conn *c);
+
+/* A sink that was busy can go on. */
+void tavi__http_sink_ready(struct tavi_conn *c);
+
+/* The request cannot be right: is there a sink to be told? Then it has refused. */
+bool tavi__http_sink_bad(struct tavi_conn *c, int status);
 
 /* A body that ends with the connection has ended. */
 void tavi__http_complete_at_eof(struct tavi_conn *c);
@@ -191,6 +239,13 @@ static inline void tavi__http_answered(struct tavi_conn *c) {
   if (!h->is_plain || h->inside == TAVI__HTTP_OUTSIDE || !h->keep_alive) tavi__http_after_answer(c);
 }
 
+/* Begin an answer (the parameters of begin(), which has looked whether it may be) in any way but compressed. */
+int tavi__http_begin_as_is(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
+                           uint64_t length, const char *body);
+
+/* Queue a piece of a stream as a chunk. len: not 0. */
+int tavi__http_queue_chunk(struct tavi_conn *c, const char *data, size_t len);
+
 /* True when the rest of the request's body makes it better to close: it may never come, or it is too long to drop. */
 bool tavi__http_must_close(const struct tavi_conn *c);
 
@@ -201,6 +256,32 @@ static inline bool tavi__http_is_head_done(const struct tavi_conn *c) {
   bool is_over = h->answer == TAVI__ANSWER_DONE || h->answer == TAVI__ANSWER_IDLE;
   return is_over && h->question == TAVI__HTTP1_HEAD;
 }
+
+/* ==== compress.c ==== */
+
+/* True when tavi_http_compress() has been called for this request and its answer, with this status and these headers,
+ * is one that compression has to do with: it is begun by tavi__http_begin_coded(). */
+bool tavi__http_wants_coding(const struct tavi_conn *c, int status, const struct tavi_http_header *headers,
+                             size_t count);
+
+/* As tavi__http_begin_as_is(), compressed or with a word about why not (Vary). is_stream: whatever `length` says. */
+int tavi__http_begin_coded(struct tavi_conn *c, int status, const struct tavi_http_header *headers, size_t count,
+                           uint64_t length, bool is_stream, const char *body);
+
+/* The stream that is the current answer is compressed: its bytes go through tavi__http_encode() and no other way. */
+bool tavi__http_is_compressed(const struct tavi_conn *c);
+
+/* Encode a piece of it and queue what comes out, as chunks when is_framed. Everything that goes wrong fails the
+ * connection. After TAVI__ENCODE_END it is a compressed stream no more. */
+int tavi__http_encode(struct tavi_conn *c, struct tavi_slice in, enum tavi__encode what, bool is_framed);
+
+/* Free the encoder, if there is one. */
+void tavi__http_drop_encoder(struct tavi_conn *c);
+
+/* ==== sse.c ==== */
+
+/* The stream is over: it leaves all its channels. */
+void tavi__sse_leave(struct tavi__http_more *more);
 
 /* ==== server.c ==== */
 

@@ -130,24 +130,25 @@ static void put_time(struct text *t, int64_t unix_s) {
 
 /* ==== reading ==== */
 
-/* What is behind a symbolic link counts only where a request for it would be answered. */
-static bool look(const struct listing *l, const char *name, struct tavi__disk_stat *ret_stat) {
+/* Would tavi__http_path() refuse it? */
+static bool is_refused(const struct listing *l, const char *name) {
+  if (strchr(name, '\\') != NULL) return true;
+  return name[0] == '.' && !l->hidden && (l->name[0] != 0 || strcmp(name, ".well-known") != 0);
+}
+
+/* What is behind a symbolic link counts only where a request for it would be answered. Returns as
+ * tavi__disk_stat_below(). */
+static int look(const struct listing *l, const char *name, struct tavi__disk_stat *ret_stat) {
   size_t len = strlen(l->name) + strlen(name) + 2;
   char *below = malloc(len);
-  if (below == NULL) return false;
+  if (below == NULL) return TAVI_E_NOMEM;
   snprintf(below, len, "%s%s%s", l->name, l->name[0] != 0 ? "/" : "", name);
   int err = tavi__disk_stat_below(l->root, below, l->links_out, ret_stat);
   free(below);
-  return err == 0 && ret_stat->kind != TAVI__DISK_OTHER;
+  return err;
 }
 
-static bool add(const char *name, void *arg) {
-  struct listing *l = arg;
-  struct tavi__disk_stat st;
-  if ((name[0] == '.' && !l->hidden && (l->name[0] != 0 || strcmp(name, ".well-known") != 0)) || !look(l, name, &st))
-    return true;
-  l->is_cut = l->count == TAVI__LISTING_ENTRIES;
-  if (l->is_cut) return false;
+static bool keep(struct listing *l, const char *name, const struct tavi__disk_stat *st) {
   if (l->count == l->cap) {
     size_t cap = l->cap == 0 ? 64 : l->cap * 2;
     struct entry *bigger = realloc(l->entries, cap * sizeof(*bigger));
@@ -157,8 +158,22 @@ static bool add(const char *name, void *arg) {
   }
   char *copy = strdup(name);
   if (copy == NULL) return false;
-  l->entries[l->count++] = (struct entry){copy, st.size, st.modified_ns / 1000000000, st.kind == TAVI__DISK_DIR};
+  l->entries[l->count++] = (struct entry){copy, st->size, st->modified_ns / 1000000000, st->kind == TAVI__DISK_DIR};
   return true;
+}
+
+static bool add(const char *name, void *arg) {
+  struct listing *l = arg;
+  struct tavi__disk_stat st;
+  if (is_refused(l, name)) return true;
+  int err = look(l, name, &st);
+  l->is_failed = err == TAVI_E_NOMEM || err == TAVI_E_DESCRIPTORS; /* otherwise it is not for the client, or gone */
+  if (l->is_failed) return false;
+  if (err < 0 || st.kind == TAVI__DISK_OTHER) return true;
+  l->is_cut = l->count == TAVI__LISTING_ENTRIES;
+  if (l->is_cut) return false;
+  l->is_failed = !keep(l, name, &st);
+  return !l->is_failed;
 }
 
 /* Directories first; names decide where the rest is equal. */
@@ -252,7 +267,7 @@ static void run(struct tavi__job *job) {
   struct listing *l = (struct listing *) job;
   struct tavi__disk_stat st;
   int fd = tavi__disk_open_below(l->root, l->name, l->links_out, &st);
-  l->is_failed = fd < 0 || tavi__disk_list(fd, add, l) < 0;
+  if (fd < 0 || tavi__disk_list(fd, add, l) < 0) l->is_failed = true;
   tavi__fd_close(fd);
   sort_entries(l);
   write_page(l);

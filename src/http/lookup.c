@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Looking things up in a message: headers, their parameters, form values. Pure functions over slices. */
+ * Looking things up in a message: headers, their parameters. Pure functions over slices. */
 #include <string.h>
 
 #include "http/http.h"
@@ -32,39 +32,6 @@ int64_t tavi_percent_decode(struct tavi_slice in, bool plus_is_space, char *out)
     out[n++] = c;
   }
   return (int64_t) n;
-}
-
-/* Is `raw` the percent-encoded form of `name`? A bad escape never is. */
-static bool decodes_to(struct tavi_slice raw, struct tavi_slice name) {
-  size_t at = 0;
-  for (size_t i = 0; i < raw.len; i++, at++) {
-    char c = raw.ptr[i];
-    if (c == '+') {
-      c = ' ';
-    } else if (c == '%') {
-      if (raw.len - i <= 2 || hex(raw.ptr[i + 1]) < 0 || hex(raw.ptr[i + 2]) < 0) return false;
-      c = (char) (hex(raw.ptr[i + 1]) * 16 + hex(raw.ptr[i + 2]));
-      i += 2;
-    }
-    if (at >= name.len || name.ptr[at] != c) return false;
-  }
-  return at == name.len;
-}
-
-int tavi_form_find(struct tavi_slice form, struct tavi_slice name, struct tavi_slice *ret_value) {
-  size_t at = 0;
-  while (at < form.len) {
-    const char *p = form.ptr + at, *amp = memchr(p, '&', form.len - at);
-    size_t len = amp == NULL ? form.len - at : (size_t) (amp - p);
-    const char *eq = len == 0 ? NULL : memchr(p, '=', len);
-    size_t name_len = eq == NULL ? len : (size_t) (eq - p);
-    if (len > 0 && decodes_to((struct tavi_slice){p, name_len}, name)) {
-      *ret_value = (struct tavi_slice){eq == NULL ? p + len : eq + 1, eq == NULL ? 0 : len - name_len - 1};
-      return 0;
-    }
-    at += len + 1;
-  }
-  return TAVI_E_NOT_FOUND;
 }
 
 static bool is_space(char c) { return c == ' ' || c == '\t'; }

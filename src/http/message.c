@@ -28,13 +28,18 @@ static void forget_body(struct tavi__http_more *more) {
 
 void tavi__http_free_more(struct tavi__http *h) {
   if (h->more == NULL) return;
+  tavi__sse_leave(h->more);
   forget_body(h->more);
   free(h->more->out_head);
   free(h->more);
   h->more = NULL;
 }
 
-void tavi__http_on_end(struct tavi_conn *c) { tavi__http_free_more(tavi__http_of(c)); }
+void tavi__http_on_end(struct tavi_conn *c) {
+  tavi__http_on_closing(c);
+  tavi__http_drop_encoder(c);
+  tavi__http_free_more(tavi__http_of(c));
+}
 
 void tavi__http_become_raw(struct tavi_conn *c) {
   tavi__http_on_end(c);
@@ -166,7 +171,7 @@ static int deliver_kept(struct tavi_conn *c, size_t body_len, size_t total, cons
   return deliver(c, &msg, total);
 }
 
-/* ==== bodies that are streamed ==== */
+/* ==== bodies that are streamed ... ==== */
 
 /* Bytes of the body at the front of the input. */
 static size_t stream_ready(const struct tavi_conn *c) {
@@ -196,9 +201,11 @@ static int begin_stream(struct tavi_conn *c, size_t head_len, size_t end, const 
   struct tavi__http *h = tavi__http_of(c);
   struct tavi__http_more *more = tavi__http_more(h);
   if (more == NULL) return -500;
-  more->head = copy((struct tavi_slice){tavi__conn_input(c).ptr, head_len});
-  if (more->head == NULL) return -500;
-  more->head_len = head_len;
+  if (more->sink == NULL) { /* on_message will want it */
+    more->head = copy((struct tavi_slice){tavi__conn_input(c).ptr, head_len});
+    if (more->head == NULL) return -500;
+    more->head_len = head_len;
+  }
 
   if (h->framing == TAVI_HTTP_CHUNKED && h->is_body_done) {
     int r = keep_trailers(more, *trailers);
@@ -224,6 +231,85 @@ static int end_stream(struct tavi_conn *c) {
   return deliver(c, &msg, 0);
 }
 
+/* Drop n bytes of the body from the front of the input. */
+static void drop_stream(struct tavi_conn *c, size_t n) {
+  struct tavi__http *h = tavi__http_of(c);
+  tavi__conn_input_drop(c, n);
+  if (h->framing == TAVI_HTTP_CHUNKED)
+    h->more->decoded -= n;
+  else if (h->framing != TAVI_HTTP_UNTIL_CLOSE)
+    h->body_left -= n;
+}
+
+/* ==== ... to a sink ==== */
+
+static void end_sink(struct tavi_conn *c, int status) {
+  struct tavi__http *h = tavi__http_of(c);
+  struct tavi__http_sink *sink = h->more->sink;
+  h->more->sink = NULL;
+  h->inside = TAVI__HTTP_IN_MESSAGE;
+  sink->end(sink, c, status);
+  h->inside = TAVI__HTTP_OUTSIDE;
+}
+
+/* In the middle of the body: its rest is not wanted, and the connection ends with the answer. */
+static void give_up(struct tavi_conn *c, int status) {
+  struct tavi__http *h = tavi__http_of(c);
+  bool was_answered = h->answer != TAVI__ANSWER_NONE;
+  h->phase = TAVI__HTTP_DROP;
+  h->wants_stream = h->keep_alive = h->is_plain = false;
+  end_sink(c, status);
+  if (was_answered) tavi__conn_drain(c, true); /* by somebody who did not wait for the body */
+}
+
+static int feed_sink(struct tavi_conn *c) {
+  struct tavi__http *h = tavi__http_of(c);
+  struct tavi__http_sink *sink = h->more->sink;
+  struct tavi_slice ready = {tavi__conn_input(c).ptr, stream_ready(c)};
+  size_t taken = 0;
+  enum tavi__sink_state state = sink->take(sink, ready, h->is_body_done, &taken);
+  drop_stream(c, taken);
+  if (state == TAVI__SINK_BUSY && !c->is_held) {
+    c->is_held = true;
+    tavi__conn_watch(c);
+  }
+  if (state != TAVI__SINK_OVER) return 0;
+  if (!h->is_body_done || taken < ready.len) {
+    give_up(c, 0);
+    return 1;
+  }
+  if (h->more->trailers != NULL) {
+    struct tavi_http_msg unused;
+    int r = add_trailers(c, (struct tavi_slice){h->more->trailers, h->more->trailers_len}, &unused);
+    if (r < 0) return r;
+  }
+  end_sink(c, 0);
+  return complete(c, 0);
+}
+
+void tavi__http_sink_ready(struct tavi_conn *c) {
+  if (c->src.is_closing || c->is_draining) return;
+  if (c->is_held) {
+    c->is_held = false;
+    tavi__conn_watch(c);
+  }
+  tavi__source_again(&c->src);
+}
+
+bool tavi__http_sink_bad(struct tavi_conn *c, int status) {
+  const struct tavi__http *h = tavi__http_of(c);
+  if (h->more == NULL || h->more->sink == NULL) return false;
+  give_up(c, status);
+  return true;
+}
+
+void tavi__http_on_closing(struct tavi_conn *c) {
+  const struct tavi__http *h = tavi__http_of(c);
+  if (h->more != NULL && h->more->sink != NULL) end_sink(c, -1);
+}
+
+/* ==== ... to whom it is for ==== */
+
 static TAVI__APART int step_stream(struct tavi_conn *c) {
   struct tavi__http *h = tavi__http_of(c);
   if (h->framing == TAVI_HTTP_CHUNKED && !h->is_body_done) {
@@ -241,9 +327,11 @@ static TAVI__APART int step_stream(struct tavi_conn *c) {
     h->is_body_done = tavi__conn_input(c).len >= h->body_left;
   }
 
+  if (h->more->sink != NULL) return feed_sink(c);
   size_t ready = stream_ready(c);
   if (h->is_body_done && ready == 0) return end_stream(c);
-  if (ready > 0 && ready >= c->conf->opts.recv_bytes_max && !c->is_rx_full) {
+  size_t len = tavi__conn_input(c).len; /* with what is behind the body */
+  if (ready > 0 && len >= c->conf->opts.recv_bytes_max && !c->is_rx_full) {
     c->is_rx_full = true;
     tavi__conn_watch(c);
   }
@@ -252,19 +340,16 @@ static TAVI__APART int step_stream(struct tavi_conn *c) {
 
 struct tavi_slice tavi__http_peek(const struct tavi_conn *c) {
   struct tavi__input in = tavi__conn_input(c);
-  bool is_streamed = tavi__http_of(c)->phase == TAVI__HTTP_STREAM;
-  return (struct tavi_slice){in.ptr, is_streamed ? stream_ready(c) : in.len};
+  const struct tavi__http *h = tavi__http_of(c);
+  if (h->more != NULL && h->more->sink != NULL) return (struct tavi_slice){in.ptr, 0};
+  return (struct tavi_slice){in.ptr, h->phase == TAVI__HTTP_STREAM ? stream_ready(c) : in.len};
 }
 
 void tavi__http_consume(struct tavi_conn *c, size_t n) {
   struct tavi__http *h = tavi__http_of(c);
   if (h->phase != TAVI__HTTP_STREAM) return;
 
-  tavi__conn_input_drop(c, n);
-  if (h->framing == TAVI_HTTP_CHUNKED)
-    h->more->decoded -= n;
-  else if (h->framing != TAVI_HTTP_UNTIL_CLOSE)
-    h->body_left -= n;
+  drop_stream(c, n);
   if (h->is_body_done && stream_ready(c) == 0) tavi__source_again(&c->src); /* on_message comes next */
 }
 
@@ -305,7 +390,8 @@ static int after_headers(struct tavi_conn *c, const struct tavi_http_msg *msg, s
 
   bool is_answered = !c->is_client && h->answer != TAVI__ANSWER_NONE;
   if (h->wants_stream) {
-    if (!is_answered && !h->is_body_done && !c->is_client) tavi__http_server_want_body(c);
+    bool is_refusing = h->more != NULL && h->more->sink != NULL && h->more->sink->is_refusing;
+    if (!is_answered && !is_refusing && !h->is_body_done && !c->is_client) tavi__http_server_want_body(c);
     return begin_stream(c, head_len, end, trailers);
   }
   if (!is_answered) return 0;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "http/http.h"
+#include "net/trust.h"
 
 /* ==== configuration ==== */
 
@@ -44,6 +45,10 @@ struct tavi__http_conf *tavi__http_conf_new(const struct tavi__proto *proto, con
   return conf;
 }
 
+static void free_own(struct tavi__conf *conf) {
+  tavi__trust_free(TAVI__CONTAINER(conf, struct tavi__http_conf, base)->forwarders);
+}
+
 int tavi_http_listen(struct tavi_manager *m, const char *url, const struct tavi_http_opts *opts,
                      const struct tavi_http_handlers *handlers, void *user, struct tavi_listener **ret_listener) {
   struct tavi_http_opts defaults;
@@ -55,6 +60,12 @@ int tavi_http_listen(struct tavi_manager *m, const char *url, const struct tavi_
 
   struct tavi__http_conf *conf = tavi__http_conf_new(&tavi__http_server, opts, handlers);
   if (conf == NULL) return TAVI_E_NOMEM;
+  conf->base.on_free = free_own;
+  int err = tavi__trust_new(opts->forwarded_from, &conf->forwarders);
+  if (err < 0) {
+    tavi__conf_unref(&conf->base);
+    return err;
+  }
   return tavi__listen(m, url, "80", &conf->base, &opts->listen, &handlers->conn, user, ret_listener);
 }
 
@@ -78,7 +89,10 @@ void tavi__http_server_want_body(struct tavi_conn *c) {
 static void next(struct tavi__http *h) {
   h->phase = TAVI__HTTP_HEAD;
   h->answer = TAVI__ANSWER_IDLE;
-  if (h->more != NULL && h->more->head_owed == 0) tavi__http_free_more(h);
+  if (h->more == NULL) return;
+  tavi__sse_leave(h->more);
+  h->more->coding.is_asked = false; /* nobody used it: the answer was written by hand */
+  if (h->more->head_owed == 0) tavi__http_free_more(h);
 }
 
 void tavi__http_server_complete(struct tavi_conn *c) {
@@ -107,6 +121,7 @@ void tavi__http_server_next(struct tavi_conn *c) {
 
 void tavi__http_server_bad(struct tavi_conn *c, int status) {
   struct tavi__http *h = tavi__http_of(c);
+  if (tavi__http_sink_bad(c, status)) return;
   if (h->answer > TAVI__ANSWER_NONE) { /* an answer is on its way: nothing can be said in its middle */
     tavi__conn_drain(c, true);
     return;
@@ -118,11 +133,11 @@ void tavi__http_server_bad(struct tavi_conn *c, int status) {
   tavi_http_refuse(c, status);
 }
 
-/* True when it is not the peer's turn: the user does not read, or our own bytes are still on their way to the peer (for
- * which there is write_timeout_ms). */
+/* True when it is not the peer's turn: the user does not read, we hold back what has come, or our own bytes are still
+ * on their way to the peer (for which there is write_timeout_ms). */
 static bool is_our_turn(const struct tavi_conn *c) {
   const struct tavi__http *h = tavi__http_of(c);
-  if (c->is_paused || c->is_full) return true;
+  if (c->is_paused || c->is_full || c->is_held) return true;
   switch ((enum tavi__http_phase) h->phase) {
     case TAVI__HTTP_HEAD: return c->out.bytes > 0;
     case TAVI__HTTP_BODY: return false;
@@ -166,5 +181,6 @@ const struct tavi__proto tavi__http_server = {
     .on_drained = tavi__http_on_drained,
     .peek = tavi__http_peek,
     .consume = tavi__http_consume,
+    .on_closing = tavi__http_on_closing,
     .on_end = tavi__http_on_end,
 };

@@ -230,7 +230,7 @@ static void set_alarm(struct tavi_manager *m) {
 
 /* Newest first, as things are taken down: what was made by something else goes before it. */
 static void close_each(struct tavi_manager *m) {
-  size_t count = tavi_manager_ids(m, NULL, 0);
+  size_t count = tavi__manager_ids(m, true, NULL, 0);
   uint64_t *ids = malloc((count + 1) * sizeof(*ids));
   for (struct tavi__source *s = m->work; s != NULL; s = s->next_work) s->is_queued = s->is_closing;
   for (m->work_end = &m->work; *m->work_end != NULL;) { /* those that close already keep their place */
@@ -241,7 +241,7 @@ static void close_each(struct tavi_manager *m) {
   }
 
   if (ids != NULL) {
-    tavi_manager_ids(m, ids, count);
+    tavi__manager_ids(m, true, ids, count);
     while (count > 0) tavi__source_close(find(m, ids[--count]));
     free(ids);
     return;

@@ -192,17 +192,25 @@ static int by_number(const void *a, const void *b) {
   return x < y ? -1 : x > y;
 }
 
-size_t tavi_manager_ids(struct tavi_manager *m, uint64_t *ids, size_t cap) {
+static bool is_listed(const struct tavi__source *s, bool untold_too) {
+  return !s->is_closing && (untold_too || s->ops->kind != TAVI__KIND_UNTOLD);
+}
+
+size_t tavi__manager_ids(struct tavi_manager *m, bool untold_too, uint64_t *ids, size_t cap) {
   size_t count = 0;
   for (size_t i = 0; m->ids.bits != 0 && i < (size_t) 1 << m->ids.bits; i++) {
     const uint64_t *id = m->ids.place[i];
-    if (id == NULL || TAVI__CONTAINER(id, struct tavi__source, id)->is_closing) continue;
+    if (id == NULL || !is_listed(TAVI__CONTAINER(id, struct tavi__source, id), untold_too)) continue;
     if (count < cap) ids[count] = *id;
     count++;
   }
   size_t filled = count < cap ? count : cap;
   if (filled > 1) qsort(ids, filled, sizeof(*ids), by_number);
   return count;
+}
+
+size_t tavi_manager_ids(struct tavi_manager *m, uint64_t *ids, size_t cap) {
+  return tavi__manager_ids(m, false, ids, cap);
 }
 
 int64_t tavi__manager_unix_ms(void) { return tavi__clock_unix_ms(); }

@@ -98,6 +98,9 @@ static inline bool tavi__manager_is_watched(const struct tavi_manager *m) {
 /* Something has changed, and the loop is watched: end the wait, or make the manager's descriptor readable. */
 void tavi__manager_kick(struct tavi_manager *m);
 
+/* As tavi_manager_ids(); with those, if asked for, that no user knows of yet (TAVI__KIND_UNTOLD). */
+size_t tavi__manager_ids(struct tavi_manager *m, bool untold_too, uint64_t *ids, size_t cap);
+
 /* Count memory that a connection holds. False when the manager's maximum is reached. */
 bool tavi__manager_take(struct tavi_manager *m, size_t bytes);
 void tavi__manager_give(struct tavi_manager *m, size_t bytes);

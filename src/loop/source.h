@@ -15,7 +15,11 @@
 struct tavi_manager;
 struct tavi__source;
 
-enum tavi__source_kind { TAVI__KIND_CONN, TAVI__KIND_LISTENER };
+enum tavi__source_kind {
+  TAVI__KIND_CONN,
+  TAVI__KIND_LISTENER,
+  TAVI__KIND_UNTOLD /* a connection that its user does not know of yet: in no look-up by id */
+};
 
 struct tavi__source_ops {
   enum tavi__source_kind kind;

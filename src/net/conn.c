@@ -214,7 +214,7 @@ void tavi_conn_consume(struct tavi_conn *c, size_t n) {
     c->proto->consume(c, n);
   else
     tavi__conn_input_drop(c, n);
-  if (c->is_rx_full && tavi_conn_peek(c).len <= c->conf->opts.recv_bytes_max / 2) {
+  if (c->is_rx_full && tavi__conn_input(c).len <= c->conf->opts.recv_bytes_max / 2) {
     c->is_rx_full = false;
     tavi__conn_watch(c);
   }

@@ -30,6 +30,7 @@ struct tavi__proto {
   void (*on_drained)(struct tavi_conn *c); /* the send queue has fallen below low water */
   struct tavi_slice (*peek)(const struct tavi_conn *c); /* what of the input the user may see; NULL: all */
   void (*consume)(struct tavi_conn *c, size_t n);       /* by the user; NULL: drop it from the input */
+  void (*on_closing)(struct tavi_conn *c); /* the last moment to tell the user anything: on_close comes next */
   void (*on_end)(struct tavi_conn *c);     /* free what the protocol holds for this connection */
 };
 
@@ -37,6 +38,8 @@ struct tavi__proto {
 extern const struct tavi__proto tavi__proto_raw;
 
 struct tavi__dial;
+struct tavi__trust;
+struct tavi__file;
 
 /* ==== configuration ==== */
 
@@ -47,6 +50,8 @@ struct tavi__conf {
   struct tavi_conn_opts opts;
   uint64_t listener_id;
   struct tavi__dial *dial; /* outgoing: where to; see connect.c */
+  struct tavi__trust *proxies; /* accepted: from whom a PROXY header is demanded; NULL: nobody */
+  void (*on_free)(struct tavi__conf *conf); /* frees what the protocol's own options hold; may be NULL */
 };
 
 /* A copy of the options in `size` bytes (at least sizeof(struct tavi__conf)), the rest zeroed. One reference. */
@@ -82,6 +87,7 @@ struct tavi_conn {
   bool is_held : 1;              /* by the protocol: enough input is waiting */
   bool is_full : 1;              /* above high water */
   bool is_blocked : 1;           /* the socket takes no more for now */
+  bool is_fetching : 1;          /* of what is next to be sent, another thread reads the bytes from a disk */
   bool is_rx_full : 1;           /* recv_bytes_max reached by a user who consumes */
   bool is_hung : 1;              /* the peer is gone, but the user who paused may still want what it sent */
   bool has_consumed : 1;
@@ -123,6 +129,9 @@ static inline void tavi__conn_write_deadline(struct tavi_conn *c, uint64_t at_ms
   c->write_deadline_ms = at_ms;
   tavi__source_deadline(&c->src, at_ms);
 }
+
+/* Tell that it was accepted, and begin. The peer is known. */
+void tavi__conn_accepted(struct tavi_conn *c);
 
 /* ==== received bytes ==== */
 
@@ -173,6 +182,9 @@ int tavi__conn_queue(struct tavi_conn *c, const void *data, size_t len);
 
 /* Memory that is taken, behind something of the same message: not held against send_bytes_max. */
 int tavi__conn_queue_foreign(struct tavi_conn *c, const void *data, size_t len, void (*release)(void *), void *arg);
+
+/* A range of a file, as tavi_conn_send_file(), but the file is borrowed: the queue takes a reference of its own. */
+int tavi__conn_send_file(struct tavi_conn *c, struct tavi__file *file, uint64_t offset, uint64_t len);
 
 /* ==== the parts ==== */
 

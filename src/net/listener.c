@@ -10,6 +10,8 @@
 #include "loop/log.h"
 #include "net/conn.h"
 #include "net/endpoint.h"
+#include "net/proxied.h"
+#include "net/trust.h"
 
 struct tavi_listener {
   struct tavi__source src; /* first: the pointer is the same */
@@ -61,6 +63,13 @@ static void on_rested(struct tavi__source *s) {
   tavi__source_want(s, TAVI__IN);
 }
 
+void tavi__conn_accepted(struct tavi_conn *c) {
+  c->src.manager->callbacks++;
+  if (c->handlers->on_open != NULL) c->handlers->on_open(c, c->user);
+  if (!c->src.is_closing && c->handlers->on_accept != NULL) c->handlers->on_accept(c, c->user);
+  if (!c->src.is_closing) tavi__stream_start(c);
+}
+
 static void accepted(struct tavi_listener *l, int fd, const struct tavi__sockaddr *peer) {
   struct tavi_manager *m = l->src.manager;
   struct tavi_conn *c;
@@ -71,11 +80,11 @@ static void accepted(struct tavi_listener *l, int fd, const struct tavi__sockadd
     return;
   }
 
-  m->callbacks++;
   tavi__sockaddr_to_peer(peer, &c->peer);
-  if (c->handlers->on_open != NULL) c->handlers->on_open(c, c->user);
-  if (!c->src.is_closing && c->handlers->on_accept != NULL) c->handlers->on_accept(c, c->user);
-  if (!c->src.is_closing) tavi__stream_start(c);
+  if (TAVI__UNLIKELY(c->conf->proxies != NULL) && tavi__trust_has(c->conf->proxies, &c->peer))
+    tavi__proxied_start(c);
+  else
+    tavi__conn_accepted(c);
 }
 
 static void on_ready(struct tavi__source *s, unsigned events) {
@@ -177,6 +186,9 @@ int tavi__listen(struct tavi_manager *m, const char *url, const char *default_po
   struct tavi_listener *l = NULL;
   struct tavi__endpoint ep;
   int fd = -1, err = tavi__endpoint_parse(url, default_port, &ep);
+  if (err < 0) goto fail;
+
+  err = tavi__trust_new(opts->proxy_protocol_from, &conf->proxies);
   if (err < 0) goto fail;
 
   err = TAVI_E_NOMEM;

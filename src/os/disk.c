@@ -34,13 +34,21 @@ static int error_of(int error) {
   }
 }
 
+/* 64 bits of nanoseconds end in the year 2262, file systems later. */
+static int64_t nanoseconds(const struct timespec *t) {
+  const int64_t end_s = INT64_MAX / 1000000000 - 1;
+  if (t->tv_sec > end_s) return INT64_MAX;
+  if (t->tv_sec < -end_s) return INT64_MIN;
+  return (int64_t) t->tv_sec * 1000000000 + t->tv_nsec;
+}
+
 static void fill(const struct stat *st, struct tavi__disk_stat *ret_stat) {
   *ret_stat = (struct tavi__disk_stat){
       .device = st->st_dev,
       .inode = st->st_ino,
       .size = st->st_size > 0 ? (uint64_t) st->st_size : 0,
-      .modified_ns = (int64_t) st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
-      .changed_ns = (int64_t) st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec,
+      .modified_ns = nanoseconds(&st->st_mtim),
+      .changed_ns = nanoseconds(&st->st_ctim),
       .kind = S_ISREG(st->st_mode)   ? TAVI__DISK_FILE
               : S_ISDIR(st->st_mode) ? TAVI__DISK_DIR
                                      : TAVI__DISK_OTHER,

@@ -160,6 +160,11 @@ ssize_t tavi__sock_recv(int fd, void *buf, size_t cap) {
   return n >= 0 ? n : tavi__error_of(errno);
 }
 
+ssize_t tavi__sock_peek(int fd, void *buf, size_t cap) {
+  ssize_t n = recv(fd, buf, cap, MSG_PEEK);
+  return n >= 0 ? n : tavi__error_of(errno);
+}
+
 ssize_t tavi__sock_send(int fd, const void *data, size_t len, bool more_follows) {
   ssize_t n = send(fd, data, len, MSG_NOSIGNAL | (more_follows ? MSG_MORE : 0));
   return n >= 0 ? n : tavi__error_of(errno);

@@ -73,6 +73,7 @@ int tavi__sock_from_systemd(const char *name);
 
 int tavi__sock_accept(int fd, struct tavi__sockaddr *ret_peer);
 ssize_t tavi__sock_recv(int fd, void *buf, size_t cap); /* 0: the peer has closed its side */
+ssize_t tavi__sock_peek(int fd, void *buf, size_t cap); /* the same bytes will be received again */
 ssize_t tavi__sock_send(int fd, const void *data, size_t len, bool more_follows);
 ssize_t tavi__sock_sendv(int fd, const struct iovec *iov, int count, bool more_follows);
 ssize_t tavi__sock_send_file(int fd, int file_fd, uint64_t offset, size_t len); /* 0: the file ends here */

@@ -45,6 +45,7 @@ struct rig {
   void (*on_read)(struct tavi_conn *c);
   void (*on_low_water)(struct tavi_conn *c);
   void (*on_wakeup)(struct tavi_conn *c);
+  void (*on_error)(struct tavi_conn *c);
   void (*on_close)(struct tavi_conn *c);
 };
 
@@ -120,10 +121,10 @@ static void rig__on_wakeup(struct tavi_conn *c, struct tavi_slice data, void *us
 
 static void rig__on_error(struct tavi_conn *c, int err, const char *text, void *user) {
   (void) user;
-  (void) c;
   (void) text;
   rig.errors++;
   rig.err = err;
+  if (rig.on_error != NULL) rig.on_error(c);
 }
 
 static void rig__on_close(struct tavi_conn *c, void *user) {

@@ -10,6 +10,7 @@
  *   /slow-body    refuses what has no length (411)
  *   /headers      the head of the request, as it came
  *   /file         its own first 10,000 bytes, by sendfile
+ *   /compressed/X as /X, compressed when the client accepts that
  *   CONNECT       a tunnel that echoes */
 #include <fcntl.h>
 #include <stdio.h>
@@ -94,29 +95,30 @@ static void on_headers(struct tavi_conn *c, const struct tavi_http_msg *msg, voi
 static void on_message(struct tavi_conn *c, const struct tavi_http_msg *msg, void *user) {
   static const struct tavi_http_header trailer = {{"X-Sum", 5}, {"42", 2}};
   static const struct tavi_http_header plain = {{"Content-Type", 12}, {"text/plain", 10}};
-  struct tavi_slice rest;
+  struct tavi_slice rest, path = msg->path;
   (void) user;
+  if (begins(path, "/compressed", &path)) tavi_http_compress(c, msg, NULL);
   if (msg->method.len == 7 && memcmp(msg->method.ptr, "CONNECT", 7) == 0) {
     tavi_http_reply(c, 200, NULL, 0, (struct tavi_slice){NULL, 0});
-  } else if (begins(msg->path, "/echo", &rest)) {
+  } else if (begins(path, "/echo", &rest)) {
     tavi_http_reply(c, 200, NULL, 0, msg->body);
-  } else if (begins(msg->path, "/stream/echo", &rest)) {
+  } else if (begins(path, "/stream/echo", &rest)) {
     tavi_http_end(c, NULL, 0);
-  } else if (begins(msg->path, "/bytes/", &rest)) {
+  } else if (begins(path, "/bytes/", &rest)) {
     send_bytes(c, (size_t) number(rest));
-  } else if (begins(msg->path, "/chunks/", &rest)) {
+  } else if (begins(path, "/chunks/", &rest)) {
     begin(c, (size_t) number(rest));
-  } else if (begins(msg->path, "/status/", &rest)) {
+  } else if (begins(path, "/status/", &rest)) {
     tavi_http_reply(c, (int) number(rest), NULL, 0, TEXT("status\n"));
-  } else if (begins(msg->path, "/later", &rest)) {
+  } else if (begins(path, "/later", &rest)) {
     tavi_timer_start(m, 5, 0, answer_later, (void *) (uintptr_t) tavi_conn_id(c), NULL);
-  } else if (begins(msg->path, "/trailers", &rest)) {
+  } else if (begins(path, "/trailers", &rest)) {
     tavi_http_begin(c, 200, NULL, 0, TAVI_HTTP_STREAM);
     tavi_http_chunk(c, "body\n", 5);
     tavi_http_end(c, &trailer, 1);
-  } else if (begins(msg->path, "/headers", &rest)) {
+  } else if (begins(path, "/headers", &rest)) {
     tavi_http_reply(c, 200, &plain, 1, msg->head);
-  } else if (begins(msg->path, "/file", &rest)) {
+  } else if (begins(path, "/file", &rest)) {
     send_file(c);
   } else {
     tavi_http_reply(c, 200, &plain, 1, TEXT("hello\n"));

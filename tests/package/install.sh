@@ -39,7 +39,7 @@ echo "-- pkg-config, shared"
 echo "-- pkg-config, static, without link-time optimisation"
 # shellcheck disable=SC2046
 "$cc" -std=c99 -fno-lto "$consumer/consumer.c" -o "$tmp/static" \
-  $(pkg-config --cflags tavi) "$libdir/libtavi.a" $(pkg-config --static --libs-only-other tavi)
+  $(pkg-config --cflags tavi) "$libdir/libtavi.a" $(pkg-config --static --libs tavi | sed 's/-ltavi //')
 "$tmp/static" "$(pkg-config --modversion tavi)"
 
 echo "-- find_package"

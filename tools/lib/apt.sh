@@ -4,8 +4,9 @@
 # Sourced by the scripts of tools/. need_packages NAME... installs those Debian packages that are missing, and only
 # those. It ends the script, with words, when it cannot.
 
-# What the build itself needs. Each further package stands in the script that needs it.
-BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config python3 python3-dev)
+# What the build itself needs, and what it uses when it is there. Each further package stands in the script that
+# needs it.
+BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config python3 python3-dev zlib1g-dev libbrotli-dev libzstd-dev)
 
 need_packages() {
   local package missing=() as_root=()
