@@ -11,6 +11,8 @@
  * list there is a cheaper one in http1_field.h, which may rely on what the line parser has let through. */
 #include "wire/http1_field.h"
 
+#include "wire/ip.h"
+
 /* Sums of enum tavi__http1_class; one line per sixteen bytes. */
 const uint8_t tavi__http1_classes[256] = {
      0,  0,  0,  0,  0,  0,  0,  0,  0,  2,  0,  0,  0,  0,  0,  0,
@@ -177,55 +179,13 @@ int tavi__http1_transfer_encoding(struct tavi_slice value) {
 
 /* ==== authorities ==== */
 
-/* Four decimal numbers up to 255, without leading zeros: what inet_aton would read as octal is refused. */
-static bool is_ipv4(const char *p, const char *end) {
-  for (int i = 0; i < 4; i++) {
-    if (i > 0) {
-      if (p == end || *p != '.') return false;
-      p++;
-    }
-    const char *first = p;
-    int number = 0;
-    while (p < end && tavi__http1_is_digit(*p) && p - first < 3) number = number * 10 + (*p++ - '0');
-    if (p == first || number > 255 || (*first == '0' && p - first > 1)) return false;
-  }
-  return p == end;
-}
-
-/* RFC 4291 section 2.2; zones (RFC 6874) and IPvFuture are refused, no HTTP client sends them. */
-static bool is_ipv6(const char *p, const char *end) {
-  int groups = 0;
-  bool has_gap = false;
-  if (end - p >= 2 && p[0] == ':' && p[1] == ':') {
-    has_gap = true;
-    p += 2;
-  }
-  while (p < end) {
-    const char *first = p;
-    while (p < end && p - first < 5 && tavi__http1_is(*p, TAVI__HTTP1_HEX)) p++;
-    if (p < end && *p == '.') {
-      if (!is_ipv4(first, end)) return false;
-      groups += 2;
-      break;
-    }
-    if (p == first || p - first > 4) return false;
-    groups++;
-    if (p == end) break;
-    if (*p++ != ':' || p == end) return false;
-    if (*p == ':') {
-      if (has_gap) return false;
-      has_gap = true;
-      p++;
-    }
-  }
-  return has_gap ? groups <= 7 : groups == 8;
-}
-
 /* The end of the host that begins at p, or NULL when it is none. */
 static const char *host_end(const char *p, const char *end) {
   if (*p == '[') {
+    uint8_t ip[16]; /* zones (RFC 6874) and IPvFuture are refused: no HTTP client sends them */
     const char *bracket = memchr(p, ']', (size_t)(end - p));
-    return bracket != NULL && is_ipv6(p + 1, bracket) ? bracket + 1 : NULL;
+    if (bracket == NULL) return NULL;
+    return tavi__ip_parse((struct tavi_slice){p + 1, (size_t)(bracket - p) - 1}, ip) == 6 ? bracket + 1 : NULL;
   }
   const char *first = p;
   for (;;) {
