@@ -316,8 +316,8 @@ def report(bench, out):
         if os.path.exists(path):
             with open(path) as f:
                 data[n] = json.load(f)
-    groups = (("HTTP", ("http", "churn")), ("static files", ("static",)), ("HTTPS", ("https", "tls_churn")),
-              ("WebSocket and TCP", ("ws", "fanout", "tcp")), ("MQTT", ("mqtt",)))
+    groups = (("HTTP", ("http", "churn")), ("static files", ("static",)), ("server-sent events", ("sse",)),
+              ("HTTPS", ("https", "tls_churn")), ("WebSocket and TCP", ("ws", "fanout", "tcp")), ("MQTT", ("mqtt",)))
     for metric, title, digits in (("cpu_us", "CPU us per operation of the server", 2),
                                   ("rate", "operations per second, server pinned to one core", 0),
                                   ("bytes_per_conn", "bytes of server memory per idle connection", 0)):

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# All figures of docs/performance.md in one go, about 15 minutes on two quiet cores.
+# All figures of docs/performance.md in one go, about 20 minutes on two quiet cores.
 #   bench/figures.sh [-r ROUNDS] [-B BUILD_DIR] [-o OUT_DIR] [-S SERVER,..]
 #     -r  alternated rounds of each scenario (default 20; with 3 it takes three minutes and proves little)
 #     -B  the build directory (default: build beside bench), a Release build with -DTAVI_BENCH=ON
@@ -23,6 +23,7 @@ while getopts r:B:o:S: opt; do
 done
 build=$(cd "$build" && pwd)
 mkdir -p "$out"
+make -C "$here" files
 PYTHONPATH=$build/python
 export PYTHONPATH
 
@@ -33,5 +34,7 @@ export PYTHONPATH
 /usr/bin/python3 "$here/loop.py" -i "$build/bench/idle_http" | tee "$out/loop_py.txt"
 "$here/compare.py" -D build="$build" -S "floor,$servers" -s rss_http_used -R 3 -d 1 -o "$out"
 "$here/compare.py" -D build="$build" -S "floor,$servers" -R "$rounds" -d 1 -o "$out" \
-  -s http_1,http_64,http_512,pipe16_64,idle10k_64,churn_64
+  -s http_1,http_64,http_512,pipe16_64,idle10k_64,churn_64,static_1k,static_100k,static_10m,sse_1000
+"$here/upload.py" -D build="$build" | tee "$out/upload.txt"
+/usr/bin/python3 "$here/reply_big.py" | tee "$out/reply_big.txt"
 "$here/summary.py" "$out"

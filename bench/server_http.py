@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """The Python server that is measured: a plain handler with the default events, so every event reaches Python.
 
-  server_http.py [-p PORT] [-c] [-d]
+  server_http.py [-p PORT] [-c] [-d] [-w DIR]
     -c  answer "Connection: close", for a new connection per request
     -d  listen with TCP_DEFER_ACCEPT, as the floor does with -c
+    -w  answer with the files of this directory instead
 """
 import argparse
 
@@ -14,6 +15,7 @@ a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDes
 a.add_argument("-p", "--port", type=int, default=8000)
 a.add_argument("-c", "--close", action="store_true")
 a.add_argument("-d", "--defer", action="store_true")
+a.add_argument("-w", "--www")
 args = a.parse_args()
 
 
@@ -27,6 +29,11 @@ def hello_and_close(conn, ev, data):
         conn.reply(200, "Hello, World!", {"Connection": "close"})
 
 
-manager = Manager(hello_and_close if args.close else hello)
+def serve_file(conn, ev, data):
+    if ev == MG_EV_HTTP_MSG:
+        conn.serve_dir(data, args.www)
+
+
+manager = Manager(serve_file if args.www else hello_and_close if args.close else hello)
 manager.listen(f"http://127.0.0.1:{args.port}", **({"defer_accept": True} if args.defer else {}))
 manager.run()

@@ -19,6 +19,10 @@ SCENARIOS = (  # scenario, C server, Python server, target of each
     ("churn_64", "tavi", "tavi-py", 1.10, 1.15),
     ("churn_64", "tavi-nodefer", "tavi-py-nodefer", 1.6, 1.7),
     ("idle10k_64", "tavi", "tavi-py", 1.08, 1.15),
+    ("static_1k", "tavi", "tavi-py", None, None),
+    ("static_100k", "tavi", "tavi-py", None, None),
+    ("static_10m", "tavi", "tavi-py", None, None),
+    ("sse_1000", "tavi", "tavi-py", 1.20, 1.30),
 )
 INSTRUCTIONS = (("http", 1500, 5500), ("http_browser", 4500, 8500))
 LOOP = (  # figure, unit, target of C and of Python, True when more is better

@@ -1,12 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# nginx as a peer: one worker, "Hello, World!" from memory on every path, nothing logged.
-#   nginx.sh PORT
+# nginx as a peer: one worker, nothing logged; "Hello, World!" from memory on every path, or the files of a directory,
+# with "cache" by its cache of open files (which notices a changed file after a minute).
+#   nginx.sh PORT [DIR [cache]]
 set -eu
 PATH=$PATH:/usr/sbin
 dir=${TMPDIR:-/tmp}/tavi-bench-nginx
 mkdir -p "$dir"
+location='return 200 "Hello, World!";'
+[ $# -lt 2 ] || location="root $2; sendfile on; tcp_nopush on;"
+[ $# -lt 3 ] || location="$location open_file_cache max=1000 inactive=60s;"
 cat >"$dir/nginx.conf" <<END
 daemon off;
 worker_processes 1;
@@ -26,7 +30,7 @@ http {
   scgi_temp_path $dir/scgi;
   server {
     listen 127.0.0.1:$1 backlog=4096;
-    location / { return 200 "Hello, World!"; }
+    location / { $location }
   }
 }
 END

@@ -14,8 +14,8 @@ TAVI_BEGIN_DECLS
 
 struct tavi_sse_event {
   struct tavi_slice event; /* its type; empty for the default, "message". No CR, LF */
-  struct tavi_slice data;  /* any text. Its lines, between CR LF, LF or CR, are sent as lines of data, so it arrives as it
-                            * was, with LF between them. Without data a browser tells nothing */
+  struct tavi_slice data;  /* any text. Its lines, between CR LF, LF or CR, are sent as lines of data, so it arrives as
+                            * it was, with LF between them. Without data a browser tells nothing */
   struct tavi_slice id;    /* what the browser sends as Last-Event-ID when it connects again. No CR, LF, NUL */
   bool has_data;           /* empty data, too, is sent, and told */
   bool has_id;             /* an empty id, too, is sent: it makes the browser forget its last one */
@@ -26,10 +26,10 @@ struct tavi_sse_event {
  * closing a stream on which nothing happens. */
 TAVI_API void tavi_sse_event_init(struct tavi_sse_event *ev);
 
-/* Answer the current request with an event stream: 200, "Content-Type: text/event-stream", "Cache-Control: no-store" (each
- * unless it is among the caller's headers), the caller's headers, then a stream as of tavi_http_begin(). It ends with
- * tavi_http_end() or the connection. The answer to a HEAD is complete at once; what is sent on it later is dropped.
- * Returns as tavi_http_begin(), and TAVI_E_STATE for a CONNECT. */
+/* Answer the current request with an event stream: 200, "Content-Type: text/event-stream", "Cache-Control: no-store"
+ * (each unless it is among the caller's headers), the caller's headers, then a stream as of tavi_http_begin(). It ends
+ * with tavi_http_end() or the connection. The answer to a HEAD is complete at once; what is sent on it later is
+ * dropped. Returns as tavi_http_begin(), and TAVI_E_STATE for a CONNECT. */
 TAVI_API int tavi_sse_begin(struct tavi_conn *c, const struct tavi_http_header *headers, size_t header_count);
 
 /* Send one event as a piece of the stream that was begun, in whatever way: chunked, compressed or until the connection
@@ -40,9 +40,9 @@ TAVI_API int tavi_sse_send(struct tavi_conn *c, const struct tavi_sse_event *ev)
 
 struct tavi_sse_channel;
 
-/* What becomes of a subscriber that takes less than it gets: one for which more than pending_bytes_max were left over from
- * earlier turns when an event comes, or more than its connection's send_bytes_max would be queued with it. (A burst
- * within one turn alone makes nobody slow: there was no occasion to send it.) Likewise when memory runs out. */
+/* What becomes of a subscriber that takes less than it gets: one for which more than pending_bytes_max were left over
+ * from earlier turns when an event comes, or more than its connection's send_bytes_max would be queued with it. (A
+ * burst within one turn alone makes nobody slow: there was no occasion to send it.) Likewise when memory runs out. */
 enum tavi_sse_slow {
   TAVI_SSE_SLOW_CLOSE = 0, /* it is closed, without on_error: its browser comes again and says by Last-Event-ID what it
                             * has */
@@ -67,8 +67,8 @@ TAVI_API int tavi_sse_channel_new(struct tavi_manager *m, const struct tavi_sse_
 TAVI_API void tavi_sse_channel_free(struct tavi_sse_channel *ch);
 
 /* From now on the connection, whose event stream has begun (by tavi_sse_begin(), tavi_http_begin() or a head written by
- * hand), gets what is published; until it closes, its stream ends, or it is unsubscribed. It may be on several channels;
- * twice on one is once. After a HEAD this does nothing.
+ * hand), gets what is published; until it closes, its stream ends, or it is unsubscribed. It may be on several
+ * channels; twice on one is once. After a HEAD this does nothing.
  * Returns: 0, TAVI_E_STATE (no stream has begun), TAVI_E_CLOSED, TAVI_E_NOMEM, TAVI_E_ARG (another manager's). */
 TAVI_API int tavi_sse_subscribe(struct tavi_sse_channel *ch, struct tavi_conn *c);
 
@@ -81,8 +81,8 @@ TAVI_API void tavi_sse_unsubscribe(struct tavi_sse_channel *ch, struct tavi_conn
  * Returns: how many get it, or TAVI_E_ARG as tavi_sse_send(), TAVI_E_NOMEM (nobody has got it). */
 TAVI_API int64_t tavi_sse_publish(struct tavi_sse_channel *ch, const struct tavi_sse_event *ev);
 
-/* Subscribers now (one that closes counts until its on_close has returned); and, since the beginning, how often an event
- * was not sent to somebody who was slow, and how many were closed for that. */
+/* Subscribers now (one that closes counts until its on_close has returned); and, since the beginning, how often an
+ * event was not sent to somebody who was slow, and how many were closed for that. */
 TAVI_API size_t tavi_sse_subscriber_count(const struct tavi_sse_channel *ch);
 TAVI_API uint64_t tavi_sse_skipped_count(const struct tavi_sse_channel *ch);
 TAVI_API uint64_t tavi_sse_closed_count(const struct tavi_sse_channel *ch);

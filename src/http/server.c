@@ -90,7 +90,6 @@ static void next(struct tavi__http *h) {
   h->phase = TAVI__HTTP_HEAD;
   h->answer = TAVI__ANSWER_IDLE;
   if (h->more == NULL) return;
-  tavi__sse_leave(h->more);
   h->more->coding.is_asked = false; /* nobody used it: the answer was written by hand */
   if (h->more->head_owed == 0) tavi__http_free_more(h);
 }

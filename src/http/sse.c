@@ -7,9 +7,9 @@
  * chunked get the middle of it.
  *
  * A small event is copied into the block that a subscriber sends next, which takes no allocation, and the events of a
- * turn become one piece. When there are many subscribers, a block for each would be megabytes that are touched, freed and
- * taken anew for every event (half of its cost, as measured with 1,000); then they share its memory as they do for a
- * large event, unless something is queued already: that is a burst, or a slow reader, and copies take less room.
+ * turn become one piece. When there are many subscribers, a block for each would be megabytes that are touched, freed
+ * and taken anew for every event (half of its cost, as measured with 1,000); then they share its memory as they do for
+ * a large event, unless something is queued already: that is a burst, or a slow reader, and copies take less room.
  *
  * Publishing does not fail anybody's connection: who cannot be given an event for want of room is treated as slow. Only
  * compressed streams, which have an encoder each and go through tavi_http_chunk(), may call back in the middle of it;

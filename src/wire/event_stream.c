@@ -23,7 +23,7 @@ enum {
 struct lines {
   const char *at;      /* the next line; NULL: there was the last one */
   const char *end;
-  const char *lf, *cr; /* the next of each from `at` on, or `end`: so nothing is searched twice, whatever the ends are */
+  const char *lf, *cr; /* the next of each from `at` on, or `end`: so nothing is searched twice */
 };
 
 static const char *find(const char *from, const char *end, char c) {
