@@ -4,6 +4,7 @@
 
 set(TAVI_SOURCES
   src/api/errors.c
+  src/api/manager.c
   src/base/base64.c
   src/base/idmap.c
   src/base/wheel.c
@@ -11,11 +12,18 @@ set(TAVI_SOURCES
   src/codec/codec_brotli.c
   src/codec/codec_gzip.c
   src/codec/codec_zstd.c
+  src/codec/crc32.c
+  src/crypto/hash.c
+  src/crypto/random.c
+  src/dns/cache.c
+  src/dns/channel.c
+  src/dns/resolver.c
   src/http/answer.c
   src/http/auth.c
   src/http/client.c
   src/http/compress.c
   src/http/cookie.c
+  src/http/exchange.c
   src/http/filecache.c
   src/http/files.c
   src/http/follow.c
@@ -24,6 +32,10 @@ set(TAVI_SOURCES
   src/http/lookup.c
   src/http/message.c
   src/http/origin.c
+  src/http/pool.c
+  src/http/redirect.c
+  src/http/request.c
+  src/http/request_head.c
   src/http/server.c
   src/http/sse.c
   src/http/upload.c
@@ -41,10 +53,12 @@ set(TAVI_SOURCES
   src/net/listener.c
   src/net/proxied.c
   src/net/recvbuf.c
+  src/net/resolve.c
   src/net/sendq.c
   src/net/stream.c
   src/net/trust.c
   src/net/udp.c
+  src/net/watch.c
   src/os/clock.c
   src/os/disk.c
   src/os/entropy.c
@@ -56,6 +70,7 @@ set(TAVI_SOURCES
   src/os/spool.c
   src/os/thread.c
   src/os/wakefd.c
+  src/sntp/sntp.c
   src/wire/cookie.c
   src/wire/event_stream.c
   src/wire/forwarded.c
@@ -67,10 +82,18 @@ set(TAVI_SOURCES
   src/wire/http_cond.c
   src/wire/http_path.c
   src/wire/http_range.c
+  src/wire/http_redirect.c
   src/wire/ip.c
+  src/wire/json.c
+  src/wire/jsonrpc.c
+  src/wire/match.c
   src/wire/mime.c
   src/wire/multipart.c
+  src/wire/percent.c
   src/wire/proxy.c
+  src/wire/uri.c
+  src/wire/sntp.c
+  src/wire/url.c
 )
 
 set(TAVI_PYTHON_SOURCES
@@ -83,11 +106,18 @@ set(TAVI_PYTHON_SOURCES
   python/src/files.c
   python/src/form.c
   python/src/functions.c
+  python/src/hash.c
   python/src/http_message.c
+  python/src/json.c
   python/src/manager.c
   python/src/module.c
   python/src/options.c
+  python/src/resolve.c
+  python/src/rpc.c
+  python/src/sntp.c
   python/src/sse.c
+  python/src/text.c
   python/src/timer.c
+  python/src/udp.c
   python/src/url.c
 )

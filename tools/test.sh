@@ -9,8 +9,10 @@ cd "$(dirname "$0")/.."
 . tools/lib/apt.sh
 build=${TAVI_BUILD_DIR:-build}
 
-# g++ compiles the public headers as C++; curl is the client of the end-to-end tests.
-need_packages "${BUILD_PACKAGES[@]}" g++ curl python3-pytest python3-pytest-timeout python3-pytest-asyncio
+# g++ compiles the public headers as C++; curl is the client of the end-to-end tests, dnsmasq a name server.
+need_packages "${BUILD_PACKAGES[@]}" g++ curl dnsmasq-base python3-pytest python3-pytest-timeout python3-pytest-asyncio
+# chrony is unpacked only: installed, it would begin to set this computer's clock, in the place of what does so now.
+unpack_packages "$build/programs" chrony
 
 options=(-DTAVI_PYTHON=ON -DTAVI_TESTS=ON -DTAVI_EXAMPLES=ON -DTAVI_BENCH=ON)
 if [ "${CI:-}" = true ]; then

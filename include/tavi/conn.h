@@ -4,6 +4,7 @@
  *
  * URLs (scheme://host:port; the scheme may be left out):
  *   tcp://127.0.0.1:8000   tcp://[::1]:8000   tcp://localhost:8000   tcp://:8000 (= 0.0.0.0)
+ *   tcp://example.com:80   connecting only: a name, see tavi/dns.h; of its addresses the first that answers is taken
  *   tcp://[::]:8000        all addresses of both families (IPv4 peers appear as IPv4)
  *   udp://...              datagrams
  *   unix:/run/x.sock       Unix stream socket; unix:@name is Linux's abstract namespace
@@ -110,9 +111,13 @@ TAVI_API int tavi_connect(struct tavi_manager *m, const char *url, const struct 
                           const struct tavi_conn_handlers *handlers, void *user, struct tavi_conn **ret_conn);
 
 /* Bind a UDP socket (udp URLs; fd URLs of datagram sockets). One connection serves all peers: each datagram is one
- * on_read, tavi_conn_peek() is that datagram, tavi_conn_remote_addr() its sender, tavi_conn_send() answers it.
+ * on_read, tavi_conn_peek() is that datagram, tavi_conn_remote_addr() its sender, tavi_conn_send() answers it. Sending
+ * to others, groups and broadcast: tavi/udp.h.
+ *
+ * opts:    conn and reuse_port; the rest is for streams. With reuse_port the senders are spread over the sockets that
+ *          share the port, and each gets all that is sent to its groups.
  * Returns: as tavi_listen(). */
-TAVI_API int tavi_udp_listen(struct tavi_manager *m, const char *url, const struct tavi_conn_opts *opts,
+TAVI_API int tavi_udp_listen(struct tavi_manager *m, const char *url, const struct tavi_listen_opts *opts,
                              const struct tavi_conn_handlers *handlers, void *user, struct tavi_conn **ret_conn);
 
 /* ==== listeners ==== */
@@ -227,7 +232,8 @@ TAVI_API void tavi_conn_set_user(struct tavi_conn *c, void *user);
 
 /* An address as text. */
 struct tavi_addr {
-  char host[110]; /* "127.0.0.1", "::1" (RFC 5952), or a Unix path; ends in NUL; "" when unknown */
+  char host[110]; /* "127.0.0.1", "::1" (RFC 5952), a link-local one with its interface, "fe80::1%eth0" (RFC 4007), or
+                   * a Unix path; ends in NUL; "" when unknown */
   uint16_t port;  /* 0 for Unix sockets */
   bool is_ipv6;   /* false for IPv4 peers of a dual-stack listener too: those are shown as IPv4 */
   bool is_unix;
@@ -238,6 +244,10 @@ struct tavi_addr {
 TAVI_API int tavi_conn_local_addr(const struct tavi_conn *c, struct tavi_addr *ret_addr);
 TAVI_API int tavi_conn_remote_addr(const struct tavi_conn *c, struct tavi_addr *ret_addr);
 TAVI_API int tavi_listener_local_addr(const struct tavi_listener *l, struct tavi_addr *ret_addr);
+
+/* An address from text: "192.0.2.1:53", "[2001:db8::1]:53", "[fe80::1%eth0]:53"; "localhost" is 127.0.0.1. A scheme in
+ * front and a path behind are skipped. Nothing is looked up. Returns 0 or TAVI_E_ADDRESS (host names, no port). */
+TAVI_API int tavi_addr_parse(const char *text, struct tavi_addr *ret_addr);
 
 TAVI_END_DECLS
 

@@ -24,6 +24,7 @@
 
 #include "tavi/conn.h"
 #include "tavi/http_msg.h"
+#include "tavi/url.h" /* tavi_percent_decode(): queries and forms need it */
 
 TAVI_BEGIN_DECLS
 
@@ -166,10 +167,6 @@ TAVI_API bool tavi_http_is_waiting(const struct tavi_conn *c);
 
 /* The first header of that name (case-insensitive); NULL when there is none. name ends in NUL. */
 TAVI_API const struct tavi_slice *tavi_http_header(const struct tavi_http_msg *msg, const char *name);
-
-/* Decode %XX and, when plus_is_space, '+' (the WHATWG form decoding). Returns the number of bytes written to out, which
- * needs room for in.len bytes and may be in.ptr itself; TAVI_E_ARG for a bad escape. */
-TAVI_API int64_t tavi_percent_decode(struct tavi_slice in, bool plus_is_space, char *out);
 
 /* A parameter of a header value, such as boundary in "multipart/form-data; boundary=x" or a in "a=1, b=2": what
  * follows `name=`, up to ';', ',' or white space, or the inside of a quoted string (its backslashes are left in).

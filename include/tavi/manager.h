@@ -42,6 +42,9 @@ struct tavi_manager_opts {
   void (*before_wait)(void *hook_user);
   void (*after_wait)(void *hook_user);
   void *hook_user;
+  const char *dns_servers;     /* whom to ask for names: "10.0.0.1, [::1]:5353", up to 8; default NULL: the system's
+                                * configuration says it. Copied */
+  uint32_t dns_timeout_ms;     /* how long a name may take, with all retries and the search list; default 5,000 */
   tavi_log_fn log;             /* default: NULL, nothing is logged */
   void *log_user;
   enum tavi_log_level log_level; /* lines above this level are not even made; default TAVI_LOG_INFO */
@@ -52,8 +55,8 @@ TAVI_API void tavi_manager_opts_init(struct tavi_manager_opts *opts);
 /* Make a manager. opts: borrowed for the call; NULL means defaults.
  *
  * Owns:    the caller, until tavi_manager_free().
- * Returns: 0, TAVI_E_NOMEM, TAVI_E_DESCRIPTORS, TAVI_E_ARG (one wait hook without the other) or TAVI_E_UNSUPPORTED (a
- *          back end that this system does not have). */
+ * Returns: 0, TAVI_E_NOMEM, TAVI_E_DESCRIPTORS, TAVI_E_ARG (one wait hook without the other, dns_servers that are no
+ *          addresses, a dns_timeout_ms of 0) or TAVI_E_UNSUPPORTED (a back end that this system does not have). */
 TAVI_API int tavi_manager_new(const struct tavi_manager_opts *opts, struct tavi_manager **ret_manager);
 
 /* Close everything, deliver every close callback, and free the manager, its connections, listeners and timers.

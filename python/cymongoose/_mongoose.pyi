@@ -60,7 +60,9 @@ class Manager:
     handler(conn, ev, data) gets the events of connections that have no handler of their own. enable_wakeup
     allows wakeup(). error_handler(exc) gets the exceptions of handlers and timers, instead of a traceback on
     sys.stderr. events, an iterable of event numbers, narrows what is delivered; None means all. backend is
-    'epoll' or 'poll'; None takes the environment's TAVI_BACKEND, otherwise the best one.
+    'epoll' or 'poll'; None takes the environment's TAVI_BACKEND, otherwise the best one. dns_servers, such as
+    '10.0.0.1, [::1]:5353', are asked for names in place of those of the system's configuration, for
+    dns_timeout_ms per name at most.
 
     Handlers and timers run on the thread that calls poll(). Everything may be called from any thread while it
     does, except poll() and close(). A manager that is dropped without close() closes when it is collected.
@@ -74,6 +76,8 @@ class Manager:
         *,
         events: Iterable[int] | None = None,
         backend: Literal["auto", "epoll", "poll"] | None = None,
+        dns_servers: str | None = None,
+        dns_timeout_ms: int | None = 5000,
     ) -> None: ...
 
     def poll(self, timeout_ms: int = 0) -> None:
@@ -154,6 +158,27 @@ class Manager:
 
         RuntimeError for an empty url, for a scheme that needs TLS, and when the manager is closed. May be called
         from any thread.
+        """
+
+    def sntp_connect(
+        self,
+        url: str,
+        handler: Handler | None = None,
+        *,
+        timeout_ms: int | None = 3000,
+        keep_open: bool = False,
+    ) -> Connection:
+        """Ask a time server: MG_EV_SNTP_TIME tells what time it is there, in milliseconds since 1970-01-01 UTC.
+
+        url is sntp://host or udp://host; the port is 123 unless given. The question is sent as soon as the address
+        is known, and again when no answer comes for a second. The connection closes after the answer; with keep_open
+        it stays for sntp_request(). Answers from others than the server, and such that do not repeat the random
+        number of the question, are ignored. MG_EV_ERROR tells that there is no answer within timeout_ms, that the
+        server does not want to be asked (RATE, DENY, RSTR), or that it does not know the time itself; then do not
+        ask it again soon. The computer's clock is not set.
+
+        RuntimeError for an empty url or another scheme, and when the manager is closed. May be called from any
+        thread.
         """
 
     def wakeup(self, connection_id: int, data: bytes = b"") -> bool:
@@ -246,6 +271,49 @@ class Connection:
 
         Raises RuntimeError when the connection is closed or drains, when the send queue is over its maximum, and
         when a datagram cannot be sent. May be called from any thread.
+        """
+
+    def send_to(self, addr: tuple[str, int] | tuple[str, int, bool], data: Payload) -> None:
+        """Send one datagram to any address, from a socket that listen('udp://...') has bound, at once.
+
+        addr is (host, port) or a remote_addr; host is an IP address, of a link-local peer with its zone
+        ('fe80::1%eth0'). data is str (as UTF-8), or anything that bytes() takes apart from an int; it may be empty,
+        and holds up to 65,507 bytes. Whom send() answers stays as it is.
+
+        ValueError for what is no address that this socket can send to, RuntimeError when closed, on connections that
+        are not such a socket, and when the datagram cannot be sent. May be called from any thread.
+        """
+
+    def join_group(self, group: str, interface: str | None = None) -> None:
+        """Receive what is sent to a group (multicast) such as '239.1.2.3' or 'ff02::fb', at the port that listen() has
+        bound: 'udp://:PORT' for IPv4, 'udp://[::]:PORT' for both families, with reuse_port=True when others on this
+        host are to get it too. interface is a name or a number as str; None lets the system choose.
+
+        ValueError when group is none or of the other family, RuntimeError when closed, not UDP, a member already,
+        when there is no such interface, and when the socket has all the groups that the system allows.
+        """
+
+    def leave_group(self, group: str, interface: str | None = None) -> None:
+        """The opposite of join_group(), with the same arguments. ValueError when not a member. Closing leaves all."""
+
+    def set_multicast(self, interface: str | None = None, hops: int = 1, loop: bool = True) -> None:
+        """How datagrams to groups leave this UDP socket from now on: by which interface (a name or a number as str;
+        None lets the system choose), over how many networks (0 to 255; 1 is this network), and whether members on
+        this host get them too. OverflowError for hops, otherwise as join_group().
+        """
+
+    def set_broadcast(self, allowed: bool = True) -> None:
+        """Allow or forbid this UDP socket to send to broadcast addresses; at first it is forbidden. RuntimeError when
+        closed, or not UDP.
+        """
+
+    def sntp_request(self) -> None:
+        """Ask the time server again, on a connection of sntp_connect() with keep_open.
+
+        While a question is under way, such as the one that sntp_connect() asks by itself, this is the same question:
+        there is one answer. Public servers want to be asked no more often than every 15 seconds.
+
+        RuntimeError when closed, and on other connections. May be called from any thread.
         """
 
     def recv(self, n: int = -1) -> bytes:
@@ -344,6 +412,20 @@ class Connection:
         RuntimeError when closed.
         """
 
+    def resolve(self, url: str) -> None:
+        """Look up a host name, or the host of a URL. MG_EV_RESOLVE tells the end, and resolved has the addresses.
+
+        Nothing else happens to the connection or listener. The event's data is None, or a str that says why nothing
+        was found. It comes inside this call for addresses and for names that are known already. Another call takes
+        the place of one that is under way. ValueError when there is no host in url, RuntimeError when closed.
+        """
+
+    def resolve_cancel(self) -> None:
+        """No MG_EV_RESOLVE comes any more for resolve(). A connection whose own peer is still being looked up closes.
+
+        RuntimeError when closed.
+        """
+
     @property
     def id(self) -> int:
         """The number of the connection: never used again by this manager, and kept after the close."""
@@ -408,7 +490,11 @@ class Connection:
 
     @property
     def remote_addr(self) -> tuple[str, int, bool] | None:
-        """The peer's address in the same form; of UDP the sender of the newest datagram."""
+        """The peer's address in the same form; UDP: the sender of the newest datagram; listeners: see resolve()."""
+
+    @property
+    def resolved(self) -> tuple[tuple[str, int, bool], ...]:
+        """The addresses that the last resolve() has found, the best first, as a tuple of (ip, port, is_ipv6)."""
 
     @property
     def recv_len(self) -> int:
@@ -501,6 +587,56 @@ class Timer:
         """True until the timer is cancelled, has fired for the last time, or its manager is closed."""
 
 
+class Rpc:
+    """Remote calls as JSON texts, after JSON-RPC 2.0: frames need no 'jsonrpc' member, replies have none, and there
+    are no batches. Over what the texts travel is up to the program, for example a WebSocket.
+    """
+
+    def __init__(self) -> None: ...
+
+    def add(self, method: str, handler: Callable[[RpcReq], object]) -> None:
+        """Let handler(req) answer the calls of a method: it gets an RpcReq and calls its ok() or err().
+
+        method is a pattern as in match(). Of several that match, the one that was added last is called. '' is for
+        replies to calls of one's own, which have 'result' or 'error' instead of a method.
+        """
+
+    def process(self, frame: Payload) -> str:
+        """Call the handler for a frame, such as '{"id": 1, "method": "add", "params": [1, 2]}', and return its reply:
+        '{"id":1,"result":3}'.
+
+        Errors have the numbers of JSON-RPC: -32700 for what is no JSON or no call, -32601 for an unknown method,
+        -32603 when the handler raises an Exception or does not answer. '' for a call without an id, which wants no
+        reply, and for replies.
+        """
+
+    @property
+    def methods(self) -> list[str]:
+        """The patterns given to add(), the newest first, without ''; a new list."""
+
+
+class RpcReq:
+    """A remote call, as the handlers of Rpc get it. Valid until the handler returns; one made by hand never is."""
+
+    def __init__(self) -> None: ...
+
+    def ok(self, result_json: str) -> None:
+        """Answer the call with a result, which is JSON text (json.dumps(...)) and not looked at.
+
+        RuntimeError when the call is answered already, and after its handler has returned.
+        """
+
+    def err(self, code: int, message: str) -> None:
+        """Answer the call with an error: a number, and words.
+
+        RuntimeError when the call is answered already, and after its handler has returned.
+        """
+
+    @property
+    def frame(self) -> str:
+        """The text of the whole call; '' once its handler has returned."""
+
+
 def event_name(ev: int) -> str:
     """The name of an event number, such as 'MG_EV_HTTP_MSG' for 11.
 
@@ -521,3 +657,116 @@ def log_get() -> int:
 
 def millis() -> int:
     """Milliseconds of the monotonic clock, the one that timers go by."""
+
+
+def json_get(data: Payload, path: str) -> str | None:
+    """The text of a value inside JSON text, as it is written there: '"Alice"', '30', '[1, 2]', 'null'.
+
+    path is '$' for the whole, '.name' for a member (the first of that name), '[2]' for an element counted from 0, one
+    after the other: '$.users[0].name'. data is str or bytes; it is read up to that value and no further. None when
+    there is no such value, when data is no JSON up to there, and beyond 512 arrays and objects in each other.
+    """
+
+
+def json_get_str(data: Payload, path: str) -> str | None:
+    """A JSON string as a str, its escapes decoded; None when json_get() finds anything else.
+
+    Half of a surrogate pair becomes U+FFFD.
+    """
+
+
+def json_get_num(data: Payload, path: str, default: Any = None) -> float | Any:
+    """A JSON number as a float, the nearest one; default when json_get() finds anything else."""
+
+
+def json_get_bool(data: Payload, path: str, default: Any = None) -> bool | Any:
+    """True or False for true and false; default when json_get() finds anything else."""
+
+
+def json_get_long(data: Payload, path: str, default: int = 0) -> int:
+    """A JSON number cut to an int, exactly: 3.99 is 3, 1.5e3 is 1500. default, an int, when json_get() finds anything
+    else and for more than 4,300 digits.
+    """
+
+
+def match(s: str, pattern: str) -> tuple[bool, list[str]]:
+    """Whether all of s matches the pattern, and what its wildcards stand for: (True, ['users', '42']) or (False, []).
+
+    '?' is any character, '*' any run of them without a '/', '#' any run. All others stand for themselves; there is no
+    escape. Each wildcard from the left takes the shortest run that it can, and no pattern takes longer than len(s) *
+    len(pattern).
+    """
+
+
+def url_port(url: str) -> int:
+    """The port of a URL, otherwise that of its scheme: 80 for http and ws, 443 for https and wss, 1883 for mqtt, 8883
+    for mqtts. 0 when there is none, and for one that is no number up to 65535.
+    """
+
+
+def url_host(url: str) -> str:
+    """The host of a URL, also of one without a scheme; an IPv6 address with its brackets. '' when there is none."""
+
+
+def url_user(url: str) -> str:
+    """The user in a URL, not decoded; '' when there is none."""
+
+
+def url_pass(url: str) -> str:
+    """The password in a URL, not decoded; '' when there is none."""
+
+
+def url_uri(url: str) -> str:
+    """What follows the host and port of a URL: path, query and fragment, with a '/' in front in any case."""
+
+
+def url_is_ssl(url: str) -> bool:
+    """True when the scheme asks for TLS: https, wss, mqtts, ssl, tls or tcps, in any case of letters."""
+
+
+def url_encode(s: str) -> str:
+    """s so that it can stand anywhere in a URL: letters, digits, '-', '.', '_' and '~' stay, any other byte of its
+    UTF-8 becomes %XX.
+    """
+
+
+def base64_encode(data: Payload) -> str:
+    """The Base64 of data, with padding, as a str. data is str (as UTF-8), or anything that bytes() takes apart from
+    an int.
+    """
+
+
+def base64_decode(data: str) -> bytes:
+    """The bytes of Base64 text (RFC 4648 section 4). ValueError for a character that is not of its alphabet, for
+    padding that is missing or misplaced, and for bits left over.
+    """
+
+
+def md5(data: Payload) -> bytes:
+    """The MD5 of data, 16 bytes. A checksum: it protects against nobody."""
+
+
+def sha1(data: Payload) -> bytes:
+    """The SHA-1 of data, 20 bytes. A checksum: it protects against nobody."""
+
+
+def sha256(data: Payload) -> bytes:
+    """The SHA-256 of data, 32 bytes."""
+
+
+def hmac_sha256(key: Payload, data: Payload) -> bytes:
+    """The HMAC-SHA-256 of data under key, 32 bytes."""
+
+
+def crc32(data: Payload, initial: int = 0) -> int:
+    """The CRC-32 of data; initial is that of the bytes before it. OverflowError when initial is beyond 32 bits."""
+
+
+def random_bytes(n: int) -> bytes:
+    """n bytes of the system that nobody can guess. OverflowError for a negative n."""
+
+
+def random_str(n: int) -> str:
+    """n letters and digits of ASCII that nobody can guess; 22 of them are as good as 128 bits. OverflowError for a
+    negative n.
+    """

@@ -42,6 +42,7 @@ void tavi_py_connection_attach(struct tavi_py_connection *self, struct tavi_py_m
 void tavi_py_connection_detach(struct tavi_py_connection *self) {
   struct tavi_py_manager *manager = self->manager;
 
+  tavi_py_names_free(self);
   if (manager->unpolled == self)
     manager->unpolled = self->next;
   if (self->prev != NULL)
@@ -529,6 +530,8 @@ static PyObject *connection_remote_addr(PyObject *op, void *Py_UNUSED(closure)) 
     Py_RETURN_NONE;
   if (!(self->flags & TAVI_PY_LISTENER))
     err = tavi_conn_remote_addr(self->c.conn, &addr);
+  else if (tavi_py_resolved_first(self, &addr))
+    err = 0;
   return address_tuple(err, &addr);
 }
 
@@ -636,10 +639,34 @@ PyDoc_STRVAR(http_basic_auth_doc,
 "Append the header line 'Authorization: Basic ...' to what waits to be sent, after a request line written\n"
 "with send(). RuntimeError when closed.");
 
+PyDoc_STRVAR(resolve_doc,
+"resolve($self, /, url)\n"
+"--\n"
+"\n"
+"Look up a host name, or the host of a URL. MG_EV_RESOLVE tells the end, and resolved has the addresses.\n"
+"\n"
+"Nothing else happens to the connection or listener. The event's data is None, or a str that says why nothing\n"
+"was found. It comes inside this call for addresses and for names that are known already. Another call takes\n"
+"the place of one that is under way. ValueError when there is no host in url, RuntimeError when closed.");
+
+PyDoc_STRVAR(resolve_cancel_doc,
+"resolve_cancel($self, /)\n"
+"--\n"
+"\n"
+"No MG_EV_RESOLVE comes any more for resolve(). A connection whose own peer is still being looked up closes.\n"
+"\n"
+"RuntimeError when closed.");
+
 static PyMethodDef connection_methods[] = {
     {"__reduce__", tavi_py_no_pickle, METH_NOARGS, NULL},
     {"set_handler", TAVI_PY_FASTCALL(connection_set_handler), set_handler_doc},
     {"send", TAVI_PY_FASTCALL(connection_send), send_doc},
+    TAVI_PY_ENTRY(send_to),
+    TAVI_PY_ENTRY(join_group),
+    TAVI_PY_ENTRY(leave_group),
+    TAVI_PY_ENTRY(set_multicast),
+    TAVI_PY_ENTRY(set_broadcast),
+    TAVI_PY_ENTRY(sntp_request),
     {"recv", TAVI_PY_FASTCALL(connection_recv), recv_doc},
     {"recv_data", TAVI_PY_FASTCALL(connection_recv_data), recv_data_doc},
     {"send_data", TAVI_PY_FASTCALL(connection_send_data), send_data_doc},
@@ -654,6 +681,8 @@ static PyMethodDef connection_methods[] = {
     {"drain", connection_drain, METH_NOARGS, drain_doc},
     {"close", connection_close, METH_NOARGS, close_doc},
     {"error", TAVI_PY_FASTCALL(connection_error), error_doc},
+    {"resolve", TAVI_PY_FASTCALL(tavi_py_resolve), resolve_doc},
+    {"resolve_cancel", tavi_py_resolve_cancel, METH_NOARGS, resolve_cancel_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -674,7 +703,10 @@ PyDoc_STRVAR(is_closing_doc, "True once the connection is closed or about to be.
 PyDoc_STRVAR(is_paused_doc, "True between pause() and resume().");
 PyDoc_STRVAR(local_addr_doc,
              "The own address as (ip, port, is_ipv6), of a Unix socket (path, 0, False); None when closed.");
-PyDoc_STRVAR(remote_addr_doc, "The peer's address in the same form; of UDP the sender of the newest datagram.");
+PyDoc_STRVAR(remote_addr_doc, "The peer's address in the same form; UDP: the sender of the newest datagram; "
+             "listeners: see resolve().");
+PyDoc_STRVAR(resolved_doc,
+             "The addresses that the last resolve() has found, the best first, as a tuple of (ip, port, is_ipv6).");
 PyDoc_STRVAR(recv_len_doc, "Bytes that were received and not consumed.");
 PyDoc_STRVAR(send_len_doc, "Bytes that wait to be sent.");
 PyDoc_STRVAR(recv_size_doc, "Bytes of memory held for received bytes.");
@@ -699,6 +731,7 @@ static PyGetSetDef connection_getset[] = {
     {"is_paused", connection_flag, NULL, is_paused_doc, FLAG(TAVI_CONN_PAUSED)},
     {"local_addr", connection_local_addr, NULL, local_addr_doc, NULL},
     {"remote_addr", connection_remote_addr, NULL, remote_addr_doc, NULL},
+    {"resolved", tavi_py_resolved, NULL, resolved_doc, NULL},
     {"recv_len", connection_recv_len, NULL, recv_len_doc, NULL},
     {"send_len", connection_send_len, NULL, send_len_doc, NULL},
     {"recv_size", connection_recv_size, NULL, recv_size_doc, NULL},

@@ -136,10 +136,27 @@ static int parse_interest(PyObject *events, uint32_t *ret_interest) {
   return 0;
 }
 
-static int make_manager(struct tavi_py_manager *self, enum tavi_backend backend) {
-  struct tavi_manager_opts opts;
-  tavi_manager_opts_init(&opts);
-  opts.backend = backend;
+/* servers: a str or None. timeout_ms: an int or None. */
+static int parse_dns(PyObject *servers, PyObject *timeout_ms, struct tavi_manager_opts *opts) {
+  int64_t ms = 0;
+  if (servers != NULL && servers != Py_None) {
+    if (!PyUnicode_Check(servers)) {
+      PyErr_Format(PyExc_TypeError, "dns_servers must be a str or None, not %.100s", Py_TYPE(servers)->tp_name);
+      return -1;
+    }
+    opts->dns_servers = PyUnicode_AsUTF8(servers); /* lives as long as the str */
+    if (opts->dns_servers == NULL)
+      return -1;
+  }
+  if (timeout_ms == NULL || timeout_ms == Py_None)
+    return 0;
+  if (tavi_py_integer(timeout_ms, "dns_timeout_ms", 1, UINT32_MAX, &ms) < 0)
+    return -1;
+  opts->dns_timeout_ms = (uint32_t)ms;
+  return 0;
+}
+
+static int make_manager(struct tavi_py_manager *self, struct tavi_manager_opts opts) {
   opts.before_wait = before_wait;
   opts.after_wait = after_wait;
   opts.hook_user = self;
@@ -151,6 +168,10 @@ static int make_manager(struct tavi_py_manager *self, enum tavi_backend backend)
     PyErr_NoMemory();
     return -1;
   }
+  if (err == TAVI_E_ARG) {
+    PyErr_SetString(PyExc_ValueError, "dns_servers must be IP addresses, such as '10.0.0.1, [::1]:5353', up to 8");
+    return -1;
+  }
   if (err < 0) {
     PyErr_Format(PyExc_RuntimeError, "Failed to create a Manager: %s", tavi_err_text(err));
     return -1;
@@ -159,24 +180,29 @@ static int make_manager(struct tavi_py_manager *self, enum tavi_backend backend)
 }
 
 static int manager_init(PyObject *op, PyObject *args, PyObject *kwargs) {
-  static const char *const names[] = {"handler", "enable_wakeup", "error_handler", "events", "backend", NULL};
+  static const char *const names[] = {"handler", "enable_wakeup", "error_handler",  "events",
+                                      "backend", "dns_servers",   "dns_timeout_ms", NULL};
   struct tavi_py_manager *self = (struct tavi_py_manager *)op;
   PyObject *handler = NULL, *error_handler = NULL, *events = NULL, *backend_name = NULL;
+  PyObject *dns_servers = NULL, *dns_timeout_ms = NULL;
+  struct tavi_manager_opts opts;
   int enable_wakeup = 0;
   uint32_t interest;
-  enum tavi_backend backend;
 
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OpO$OO:Manager", (char **)(uintptr_t)names, &handler,
-                                   &enable_wakeup, &error_handler, &events, &backend_name))
+  tavi_manager_opts_init(&opts);
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OpO$OOOO:Manager", (char **)(uintptr_t)names, &handler,
+                                   &enable_wakeup, &error_handler, &events, &backend_name,
+                                   &dns_servers, &dns_timeout_ms))
     return -1;
-  if (parse_interest(events, &interest) < 0 || parse_backend(backend_name, &backend) < 0)
+  if (parse_interest(events, &interest) < 0 || parse_backend(backend_name, &opts.backend) < 0 ||
+      parse_dns(dns_servers, dns_timeout_ms, &opts) < 0)
     return -1;
 
   if (self->initialised) {
     PyErr_SetString(PyExc_RuntimeError, "Manager.__init__() was called before");
     return -1;
   }
-  if (make_manager(self, backend) < 0)
+  if (make_manager(self, opts) < 0)
     return -1;
   self->initialised = true;
   self->handler = tavi_py_none_to_null(handler);
@@ -199,8 +225,7 @@ static PyObject *manager_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyOb
   return (PyObject *)self;
 }
 
-/* Returns false with an exception set when the manager cannot be used. */
-static bool check_open(const struct tavi_py_manager *self) {
+bool tavi_py_check_open(const struct tavi_py_manager *self) {
   if (self->c != NULL && !self->closing)
     return true;
   PyErr_SetString(PyExc_RuntimeError,
@@ -225,7 +250,7 @@ static PyObject *poll_once(struct tavi_py_manager *self, int timeout_ms) {
                                                       : "poll() is not reentrant: this is a handler of the Manager");
     return NULL;
   }
-  if (!check_open(self))
+  if (!tavi_py_check_open(self))
     return NULL;
 
   self->polling = true;
@@ -363,7 +388,7 @@ static int open_connection(struct tavi_py_manager *self, struct tavi_py_connecti
   conn->manager = self;
   int err;
   if (listening)
-    err = tavi_udp_listen(self->c, url, opts, &self->handlers.conn, conn, &c);
+    err = tavi_udp_listen(self->c, url, &o->opts.listen, &self->handlers.conn, conn, &c);
   else if (use == TAVI_PY_HTTP)
     err = tavi_http_connect(self->c, url, &o->opts, &self->handlers, conn, &c);
   else
@@ -380,7 +405,7 @@ static PyObject *open_with(struct tavi_py_manager *self, struct opening *o, bool
       tavi_py_connection_new(self->state, o->handler, listening ? TAVI_PY_LISTENING : 0);
   if (conn == NULL)
     return NULL;
-  if (!check_open(self)) { /* asked only now: making the object can run any code */
+  if (!tavi_py_check_open(self)) { /* asked only now: making the object can run any code */
     Py_DECREF(conn);
     return NULL;
   }
@@ -408,7 +433,7 @@ static PyObject *open_any(PyObject *op, bool listening, PyObject *const *args, P
   char *url = NULL;
   PyObject *result = NULL;
 
-  if (!check_open(self) || parse_opening(&o, listening, args, nargs, kwnames) < 0)
+  if (!tavi_py_check_open(self) || parse_opening(&o, listening, args, nargs, kwnames) < 0)
     return NULL;
 
   int err = tavi_py_url(o.url.data, listening, o.http, &use, &url);
@@ -506,7 +531,7 @@ static PyObject *manager_wakeup(PyObject *op, PyObject *const *args, Py_ssize_t 
     PyErr_Format(PyExc_TypeError, "data must be bytes, not %.100s", Py_TYPE(values[1])->tp_name);
     return NULL;
   }
-  if (!check_open(self))
+  if (!tavi_py_check_open(self))
     return NULL;
   if (!self->wakeup_enabled || id == 0)
     Py_RETURN_FALSE;
@@ -546,7 +571,7 @@ static PyObject *manager_timer_add(PyObject *op, PyObject *const *args, Py_ssize
     return NULL;
   int repeat = values[2] ? PyObject_IsTrue(values[2]) : 0;
   int run_now = values[3] ? PyObject_IsTrue(values[3]) : 0;
-  if (repeat < 0 || run_now < 0 || !check_open(self))
+  if (repeat < 0 || run_now < 0 || !tavi_py_check_open(self))
     return NULL;
 
   uint64_t delay_ms = run_now ? 0 : (uint64_t)period_ms;
@@ -699,7 +724,7 @@ static PyObject *manager_run(PyObject *op, PyObject *const *args, Py_ssize_t nar
     return NULL;
   if (value != NULL && tavi_py_integer(value, "poll_ms", INT_MIN, INT_MAX, &poll_ms) < 0)
     return NULL;
-  if (!check_open(self))
+  if (!tavi_py_check_open(self))
     return NULL;
   PyObject *signal = PyImport_ImportModule("signal");
   PyObject *handler = signal ? PyCFunction_New(&on_run_signal_def, op) : NULL;
@@ -750,7 +775,7 @@ static PyObject *manager_fileno(PyObject *op, PyObject *Py_UNUSED(ignored)) {
   struct tavi_py_manager *self = (struct tavi_py_manager *)op;
   int fd;
 
-  if (!check_open(self))
+  if (!tavi_py_check_open(self))
     return NULL;
 
   int err = tavi_manager_fd(self->c, &fd);
@@ -849,6 +874,7 @@ static PyMethodDef manager_methods[] = {
     {"poll", TAVI_PY_FASTCALL(manager_poll), poll_doc},
     {"listen", TAVI_PY_FASTCALL(manager_listen), listen_doc},
     {"connect", TAVI_PY_FASTCALL(manager_connect), connect_doc},
+    TAVI_PY_ENTRY(sntp_connect),
     {"wakeup", TAVI_PY_FASTCALL(manager_wakeup), wakeup_doc},
     {"timer_add", TAVI_PY_FASTCALL(manager_timer_add), timer_add_doc},
     {"run", TAVI_PY_FASTCALL(manager_run), run_doc},
@@ -870,7 +896,8 @@ static PyGetSetDef manager_getset[] = {
 };
 
 PyDoc_STRVAR(manager_doc,
-"Manager(handler=None, enable_wakeup=False, error_handler=None, *, events=None, backend=None)\n"
+"Manager(handler=None, enable_wakeup=False, error_handler=None, *, events=None, backend=None, "
+"dns_servers=None, dns_timeout_ms=5000)\n"
 "--\n"
 "\n"
 "An event loop with its listeners, connections and timers.\n"
@@ -878,7 +905,9 @@ PyDoc_STRVAR(manager_doc,
 "handler(conn, ev, data) gets the events of connections that have no handler of their own. enable_wakeup\n"
 "allows wakeup(). error_handler(exc) gets the exceptions of handlers and timers, instead of a traceback on\n"
 "sys.stderr. events, an iterable of event numbers, narrows what is delivered; None means all. backend is\n"
-"'epoll' or 'poll'; None takes the environment's TAVI_BACKEND, otherwise the best one.\n"
+"'epoll' or 'poll'; None takes the environment's TAVI_BACKEND, otherwise the best one. dns_servers, such as\n"
+"'10.0.0.1, [::1]:5353', are asked for names in place of those of the system's configuration, for\n"
+"dns_timeout_ms per name at most.\n"
 "\n"
 "Handlers and timers run on the thread that calls poll(). Everything may be called from any thread while it\n"
 "does, except poll() and close(). A manager that is dropped without close() closes when it is collected.");

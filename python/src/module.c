@@ -44,6 +44,10 @@ static int module_exec(PyObject *module) {
     return -1;
   if (tavi_py_constants_setup(module) < 0)
     return -1;
+  if (tavi_py_json_setup(module) < 0 || tavi_py_text_setup(module) < 0 || tavi_py_hash_setup(module) < 0)
+    return -1;
+  if (tavi_py_rpc_setup(module, state) < 0)
+    return -1;
   if (tavi_py_connection_setup(module, state) < 0)
     return -1;
   if (tavi_py_http_message_setup(module, state) < 0)
@@ -58,6 +62,8 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
   if (state == NULL)
     return 0;
 
+  Py_VISIT(state->rpc_type);
+  Py_VISIT(state->rpc_req_type);
   Py_VISIT(state->manager_type);
   Py_VISIT(state->connection_type);
   Py_VISIT(state->http_message_type);
@@ -74,6 +80,8 @@ static int module_clear(PyObject *module) {
     return 0;
 
   /* The event numbers stay: a manager that is collected together with the module still tells CLOSE. */
+  Py_CLEAR(state->rpc_type);
+  Py_CLEAR(state->rpc_req_type);
   Py_CLEAR(state->manager_type);
   Py_CLEAR(state->connection_type);
   Py_CLEAR(state->http_message_type);

@@ -27,6 +27,7 @@
 #include "tavi/conn.h"
 #include "tavi/http.h"
 #include "tavi/manager.h"
+#include "tavi/sntp.h"
 #include "tavi/timer.h"
 
 /* ==== numbers of the Python interface ==== */
@@ -69,6 +70,8 @@ struct tavi_py_state {
   struct tavi_py_message *free_messages;   /* memory of dead HttpMessages; holds no references */
   unsigned free_message_count;
   long log_level;                          /* of log_set() */
+  PyTypeObject *rpc_type;
+  PyTypeObject *rpc_req_type;
 };
 
 extern struct PyModuleDef tavi_py_module;
@@ -84,9 +87,16 @@ int tavi_py_timer_setup(PyObject *module, struct tavi_py_state *state);
 
 extern PyMethodDef tavi_py_functions[];
 
+/* A method or function that is not in the file of its type, with its docstring; and its line in the type's table. */
+#define TAVI_PY_ELSEWHERE(name)                                                                                \
+  PyObject *tavi_py_##name(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);          \
+  extern const char tavi_py_##name##_doc[]
+#define TAVI_PY_ENTRY(name) {#name, TAVI_PY_FASTCALL(tavi_py_##name), tavi_py_##name##_doc}
+
 /* ==== objects ==== */
 
 struct tavi_py_connection;
+struct tavi_py_names;
 struct tavi_py_timer;
 
 struct tavi_py_manager {
@@ -116,6 +126,7 @@ struct tavi_py_manager {
   bool stop;                             /* a signal asks run() to end */
   struct tavi_http_handlers handlers;    /* of every connection: the events that somebody wants */
   struct tavi_listener_handlers listener_handlers;
+  struct tavi_sntp_handlers sntp_handlers; /* of connections to time servers */
 };
 
 enum {
@@ -135,6 +146,7 @@ struct tavi_py_connection {
   struct tavi_py_connection *prev, *next; /* in manager->first */
   PyObject *handler;                /* NULL for None: the manager's is used */
   PyObject *userdata;               /* NULL for None */
+  struct tavi_py_names *names;      /* of resolve(); NULL before its first call */
   uint64_t id;                      /* 0 for one that never was open */
   unsigned flags;                   /* TAVI_PY_... */
 };
@@ -184,6 +196,33 @@ PyObject *tavi_py_reply_json(PyObject *op, PyObject *const *args, Py_ssize_t nar
 PyObject *tavi_py_http_chunk(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *tavi_py_http_sse(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *tavi_py_http_basic_auth(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+/* ==== resolve.c: the methods of Connection that are about names ==== */
+
+PyObject *tavi_py_resolve(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *tavi_py_resolve_cancel(PyObject *op, PyObject *unused);
+PyObject *tavi_py_resolved(PyObject *op, void *closure);
+
+/* The first address that resolve() has found; false: none. */
+bool tavi_py_resolved_first(const struct tavi_py_connection *self, struct tavi_addr *ret_addr);
+
+/* After CLOSE: end what is under way. */
+void tavi_py_names_free(struct tavi_py_connection *self);
+
+/* ==== manager.c ==== */
+
+/* Returns false with an exception set when the manager cannot be used. */
+bool tavi_py_check_open(const struct tavi_py_manager *manager);
+
+/* ==== sntp.c and udp.c ==== */
+
+TAVI_PY_ELSEWHERE(sntp_connect); /* of Manager */
+TAVI_PY_ELSEWHERE(sntp_request);
+TAVI_PY_ELSEWHERE(send_to);
+TAVI_PY_ELSEWHERE(join_group);
+TAVI_PY_ELSEWHERE(leave_group);
+TAVI_PY_ELSEWHERE(set_multicast);
+TAVI_PY_ELSEWHERE(set_broadcast);
 
 /* ==== http_message.c ==== */
 
@@ -255,6 +294,25 @@ int tavi_py_url(const char *url, bool listening, int http, enum tavi_py_use *ret
 /* Read one keyword argument of listen() or connect() that is an option of the library into opts.
  * Returns 1 when it was one, 0 when there is no such option, -1 with an exception set. */
 int tavi_py_option(PyObject *name, PyObject *value, bool listening, struct tavi_http_opts *opts);
+
+/* ==== json.c, text.c, hash.c, rpc.c: functions over text and bytes, and Rpc ==== */
+
+int tavi_py_json_setup(PyObject *module);
+int tavi_py_text_setup(PyObject *module);
+int tavi_py_hash_setup(PyObject *module);
+int tavi_py_rpc_setup(PyObject *module, struct tavi_py_state *state);
+
+struct tavi_py_payload;
+
+/* A payload that may have come from the network: as tavi_py_payload(), but the surrogates of a str that stand for bytes
+ * (as tavi_py_decode() makes them) become these bytes again. */
+int tavi_py_received(PyObject *obj, struct tavi_py_payload *ret_payload);
+
+/* The same for a str alone. */
+int tavi_py_received_text(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text);
+
+/* As tavi_match(); the captures are to be freed with PyMem_Free(), or not wanted (NULL). Ask PyErr_Occurred(). */
+int64_t tavi_py_match(struct tavi_slice text, struct tavi_slice pattern, struct tavi_slice **ret_captures);
 
 /* ==== convert.c: the argument rules ==== */
 

@@ -3,6 +3,8 @@
  * See base64.h. Three bytes are four characters; only the last four may stand for fewer. */
 #include "base/base64.h"
 
+#include "tavi/text.h"
+
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 size_t tavi__base64_encode(struct tavi_slice in, char *out) {
@@ -47,4 +49,19 @@ int64_t tavi__base64_decode(struct tavi_slice in, char *out) {
     if (pads < 1) out[len++] = (char) bits;
   }
   return (int64_t) len;
+}
+
+int64_t tavi_base64_encode(struct tavi_slice in, char *out, size_t cap) {
+  size_t groups = in.len / 3 + (in.len % 3 > 0);
+  return groups > cap / 4 ? TAVI_E_LIMIT : (int64_t) tavi__base64_encode(in, out);
+}
+
+static size_t decoded_len(struct tavi_slice in) {
+  size_t len = in.len / 4 * 3;
+  for (size_t i = 0; i < 2 && len > 0 && in.ptr[in.len - 1 - i] == '='; i++) len--;
+  return len;
+}
+
+int64_t tavi_base64_decode(struct tavi_slice in, char *out, size_t cap) {
+  return decoded_len(in) > cap ? TAVI_E_LIMIT : tavi__base64_decode(in, out);
 }

@@ -25,6 +25,17 @@
 
 #define TAVI__MAIL_BLOCK_BYTES (64u * 1024) /* payloads are packed into blocks; a larger one gets its own */
 
+/* ==== names, and the way to a peer ==== */
+
+#define TAVI__DIAL_STAGGER_MS 250         /* between two attempts (RFC 8305 section 5) */
+#define TAVI__DNS_DELAY_MS 50             /* IPv4 is known: how long to wait for IPv6 (RFC 8305 section 3) */
+#define TAVI__DNS_ASKED_MAX 256           /* names asked for at a time; the others wait, or a server would drop some */
+#define TAVI__DNS_NAMES_KEPT 1024         /* answers in the cache of a manager (about 300 bytes each) */
+#define TAVI__DNS_TTL_MS_MAX 3600000      /* an answer is asked for again after an hour, whatever it says */
+#define TAVI__DNS_FAILURE_MS 1000         /* how long a failure is kept (RFC 9520 section 3.2: at least a second) */
+#define TAVI__DNS_HOSTS_MS 1000           /* the same for what the hosts file says: it may have been edited */
+#define TAVI__DNS_CONFIG_MS 10000         /* after so long, and when nothing is asked, resolv.conf is read again */
+
 /* ==== work for other threads ==== */
 
 #define TAVI__WORK_THREADS 4              /* per manager: they wait for disks, which take a few requests at a time */
@@ -55,6 +66,16 @@
 #define TAVI__HTTP_DROP_BYTES (256u * 1024) /* rest of a body that is read and dropped after an early answer; a longer
                                              * one ends the connection instead */
 
+/* ==== HTTP requests of our own ==== */
+
+#define TAVI__HTTP_INTERIM_MAX 64         /* interim responses to one request: more are no news */
+#define TAVI__HTTP_CONTINUE_MS 1000       /* how long a body waits for 100 (Continue): RFC 9110 section 10.1.1 */
+#define TAVI__HTTP_REDIRECT_BYTES (64u * 1024) /* body of a redirect that is read to keep the connection */
+#define TAVI__HTTP_URL_BYTES (64u * 1024) /* of a URL, the user's or one that a redirect gives */
+#define TAVI__HTTP_UPLOAD_BYTES (64u * 1024) /* of a streamed body that wait in the queue before no more is asked for */
+#define TAVI__DECODE_PIECE_BYTES (32u * 1024) /* told at a time */
+#define TAVI__DECODE_TURN_BYTES (1u << 20) /* decoded per call and turn: a few milliseconds, whatever the ratio */
+
 /* ==== server-sent events ==== */
 
 #define TAVI__SSE_COPY_BYTES 1024         /* an event of up to so many bytes is copied for each subscriber ... */
@@ -78,6 +99,13 @@
 #define TAVI__COOKIE_BYTES 4096           /* name and value */
 #define TAVI__COOKIE_ATTRIBUTE_BYTES 1024 /* the value of one attribute; a longer one is ignored */
 #define TAVI__COOKIE_DOMAIN_BYTES 253     /* of a name in the DNS (RFC 1035 section 3.1, without the root) */
+
+/* ==== helper functions ==== */
+
+#define TAVI__JSON_DEPTH 512              /* arrays and objects in each other; one bit of stack each */
+#define TAVI__JSON_DIGITS 800             /* of a number that decide how it is rounded: 768 is the most (IEEE 754) */
+#define TAVI__JSONRPC_METHOD_BYTES 256    /* of a method's name that has escapes in it */
+#define TAVI__MATCH_WILDCARDS 32          /* of a pattern whose captures nobody wants: they are kept on the stack */
 
 /* ==== out of descriptors ==== */
 

@@ -12,6 +12,8 @@
 #ifndef TAVI_CODEC_CODEC_H
 #define TAVI_CODEC_CODEC_H
 
+#include <stdbool.h>
+
 #include "tavi/http.h"
 
 /* The codings that were built in, a sum of enum tavi_coding. */
@@ -46,5 +48,34 @@ int64_t tavi__encoder_put(struct tavi__encoder *e, struct tavi_slice *in, enum t
 
 /* Bytes of memory that it holds now. */
 size_t tavi__encoder_held(const struct tavi__encoder *e);
+
+/* ==== decoding ==== */
+
+/* "deflate" of HTTP, besides enum tavi_coding: the zlib format (RFC 1950), and since some servers take the name at its
+ * word, a bare DEFLATE stream (RFC 1951). Only decoded. */
+#define TAVI__CODING_DEFLATE 8u
+
+/* The coding of that name in a Content-Encoding field (letters of either case; "x-gzip" is gzip, RFC 9110 section
+ * 8.4.1.3); TAVI_CODING_IDENTITY for "identity"; -1 for one that is not built in. */
+int tavi__coding_of(struct tavi_slice name);
+
+/* The value of an Accept-Encoding field that asks for all that can be decoded. Static. */
+const char *tavi__codings_accepted(void);
+
+struct tavi__decoder;
+
+/* coding: one that is built in. NULL when memory ran out. Memory: gzip and deflate 48 KiB; brotli up to 17 MiB and zstd
+ * up to 9 MiB, by the window that the encoder has used. */
+struct tavi__decoder *tavi__decoder_new(unsigned coding);
+void tavi__decoder_free(struct tavi__decoder *d); /* NULL is accepted */
+
+/* Decode *in (moved behind what was used) to out[0..cap); cap is not 0. Call again while *ret_more is true, also when
+ * nothing is left of *in: there is more to come from what was given. So the caller bounds the output, whatever the ratio.
+ * Returns: the bytes written; TAVI_E_PROTOCOL (this is not that coding, or bytes follow its end), TAVI_E_NOMEM; then only
+ * tavi__decoder_free() is left. */
+int64_t tavi__decoder_put(struct tavi__decoder *d, struct tavi_slice *in, char *out, size_t cap, bool *ret_more);
+
+/* Could the input end here? False: it was cut off. (Nothing at all is a good end, too.) */
+bool tavi__decoder_is_done(const struct tavi__decoder *d);
 
 #endif

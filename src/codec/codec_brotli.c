@@ -12,6 +12,7 @@
 
 #ifdef TAVI_BROTLI_VERSION
 
+#include <brotli/decode.h>
 #include <brotli/encode.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -124,6 +125,50 @@ static int64_t put_brotli(struct tavi__encoder *e, struct tavi_slice *in, enum t
   return (int64_t) len;
 }
 
-const struct tavi__codec tavi__codec_brotli = {TAVI_CODING_BROTLI, make_brotli, free_brotli, put_brotli};
+/* ==== decoding (by libbrotlidec, which tells when an allocation fails) ==== */
+
+struct unbrotli {
+  struct tavi__decoder base; /* first */
+  BrotliDecoderState *state;
+};
+
+static struct tavi__decoder *make_decoder(unsigned coding) {
+  struct unbrotli *b = calloc(1, sizeof(*b));
+  (void) coding;
+  if (b == NULL) return NULL;
+  b->base.codec = &tavi__codec_brotli;
+  b->state = BrotliDecoderCreateInstance(NULL, NULL, NULL);
+  if (b->state != NULL) return &b->base;
+  free(b);
+  return NULL;
+}
+
+static void free_decoder(struct tavi__decoder *d) {
+  BrotliDecoderDestroyInstance(((struct unbrotli *) d)->state);
+  free(d);
+}
+
+static bool is_no_memory(BrotliDecoderErrorCode code) {
+  return code <= BROTLI_DECODER_ERROR_ALLOC_CONTEXT_MODES && code >= BROTLI_DECODER_ERROR_ALLOC_BLOCK_TYPE_TREES;
+}
+
+static int64_t decode(struct tavi__decoder *d, struct tavi_slice *in, char *out, size_t cap, bool *ret_more) {
+  BrotliDecoderState *state = ((struct unbrotli *) d)->state;
+  *ret_more = false;
+  if (d->is_done) return in->len > 0 ? TAVI_E_PROTOCOL : 0;
+  size_t left = in->len, room = cap;
+  const uint8_t *from = (const uint8_t *) in->ptr;
+  uint8_t *to = (uint8_t *) out;
+  BrotliDecoderResult r = BrotliDecoderDecompressStream(state, &left, &from, &room, &to, NULL);
+  if (r == BROTLI_DECODER_RESULT_ERROR)
+    return is_no_memory(BrotliDecoderGetErrorCode(state)) ? TAVI_E_NOMEM : TAVI_E_PROTOCOL;
+  tavi__codec_used(in, in->len - left);
+  d->is_done = r == BROTLI_DECODER_RESULT_SUCCESS;
+  *ret_more = in->len > 0 || r == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT;
+  return (int64_t) (cap - room);
+}
+
+const struct tavi__codec tavi__codec_brotli = {TAVI_CODING_BROTLI, make_brotli, free_brotli, put_brotli,
+                                               make_decoder, free_decoder, decode};
 
 #endif

@@ -68,6 +68,49 @@ static int64_t put_zstd(struct tavi__encoder *e, struct tavi_slice *in, enum tav
   return (int64_t) to.pos;
 }
 
-const struct tavi__codec tavi__codec_zstd = {TAVI_CODING_ZSTD, make_zstd, free_zstd, put_zstd};
+/* ==== decoding ==== */
+
+enum { WINDOW_ACCEPTED = 23 }; /* 8 MiB, which is what a server may use: RFC 9659 */
+
+struct unzstd {
+  struct tavi__decoder base; /* first */
+  ZSTD_DCtx *context;
+};
+
+static struct tavi__decoder *make_decoder(unsigned coding) {
+  struct unzstd *z = calloc(1, sizeof(*z));
+  (void) coding;
+  if (z == NULL) return NULL;
+  z->base.codec = &tavi__codec_zstd;
+  z->context = ZSTD_createDCtx();
+  if (z->context != NULL && !ZSTD_isError(ZSTD_DCtx_setParameter(z->context, ZSTD_d_windowLogMax, WINDOW_ACCEPTED)))
+    return &z->base;
+  ZSTD_freeDCtx(z->context);
+  free(z);
+  return NULL;
+}
+
+static void free_decoder(struct tavi__decoder *d) {
+  ZSTD_freeDCtx(((struct unzstd *) d)->context);
+  free(d);
+}
+
+/* Frames may follow each other (RFC 8878 section 3.1). */
+static int64_t decode(struct tavi__decoder *d, struct tavi_slice *in, char *out, size_t cap, bool *ret_more) {
+  ZSTD_inBuffer from = {in->ptr, in->len, 0};
+  ZSTD_outBuffer to = {out, cap, 0};
+  *ret_more = false;
+  if (d->is_done && in->len == 0) return 0;
+  size_t left = ZSTD_decompressStream(((struct unzstd *) d)->context, &to, &from);
+  if (ZSTD_isError(left))
+    return ZSTD_getErrorCode(left) == ZSTD_error_memory_allocation ? TAVI_E_NOMEM : TAVI_E_PROTOCOL;
+  tavi__codec_used(in, from.pos);
+  d->is_done = left == 0;
+  *ret_more = in->len > 0 || (left > 0 && to.pos == to.size);
+  return (int64_t) to.pos;
+}
+
+const struct tavi__codec tavi__codec_zstd = {TAVI_CODING_ZSTD, make_zstd, free_zstd, put_zstd,
+                                             make_decoder, free_decoder, decode};
 
 #endif

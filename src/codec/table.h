@@ -12,6 +12,10 @@ struct tavi__codec {
   void (*free)(struct tavi__encoder *e);
   int64_t (*put)(struct tavi__encoder *e, struct tavi_slice *in, enum tavi__encode what, char *out, size_t cap,
                  bool *ret_more);
+  struct tavi__decoder *(*make_decoder)(unsigned coding);
+  void (*free_decoder)(struct tavi__decoder *d);
+  /* As tavi__decoder_put(); there is some input, or the last call has said that there is more. */
+  int64_t (*decode)(struct tavi__decoder *d, struct tavi_slice *in, char *out, size_t cap, bool *ret_more);
 };
 
 extern const struct tavi__codec tavi__codec_gzip, tavi__codec_brotli, tavi__codec_zstd;
@@ -20,6 +24,13 @@ extern const struct tavi__codec tavi__codec_gzip, tavi__codec_brotli, tavi__code
 struct tavi__encoder {
   const struct tavi__codec *codec;
   size_t held; /* bytes */
+};
+
+/* The beginning of every decoder. */
+struct tavi__decoder {
+  const struct tavi__codec *codec;
+  bool has_begun; /* the input is not empty */
+  bool is_done;   /* a good end was seen, and nothing behind it */
 };
 
 /* The number of bits of the smallest window, of 2^min to 2^max bytes, that holds `size` bytes; max for size 0. */

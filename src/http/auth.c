@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "http/http.h"
 #include "tavi/http_auth.h"
+#include "tavi/text.h"
 
 /* ==== secrets ==== */
 
@@ -61,20 +62,14 @@ static bool has_control(struct tavi_slice s) {
   return false;
 }
 
-static size_t decoded_len(struct tavi_slice base64) {
-  size_t len = base64.len / 4 * 3;
-  for (size_t i = 0; i < 2 && len > 0 && base64.ptr[base64.len - 1 - i] == '='; i++) len--;
-  return len;
-}
-
 int tavi_http_basic_auth(const struct tavi_http_msg *msg, char *buf, size_t cap, struct tavi_slice *ret_user,
                          struct tavi_slice *ret_password) {
   struct tavi_slice in;
   int err = find_credentials(msg, "basic", 5, &in);
   if (err < 0) return err;
-  if (decoded_len(in) > cap) return TAVI_E_LIMIT;
 
-  int64_t len = tavi__base64_decode(in, buf);
+  int64_t len = tavi_base64_decode(in, buf, cap);
+  if (len == TAVI_E_LIMIT) return TAVI_E_LIMIT;
   if (len <= 0) return TAVI_E_PROTOCOL; /* nothing has no ':' either */
   struct tavi_slice all = {buf, (size_t) len};
   const char *colon = memchr(buf, ':', all.len);

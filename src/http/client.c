@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The client's side of a connection: requests are written by hand (and followed, follow.c), responses are told. */
-#include "http/http.h"
+#include "http/request.h"
 
 int tavi_http_connect(struct tavi_manager *m, const char *url, const struct tavi_http_opts *opts,
                       const struct tavi_http_handlers *handlers, void *user, struct tavi_conn **ret_conn) {
@@ -37,6 +37,8 @@ void tavi__http_client_head(struct tavi_conn *c, const struct tavi_http_msg *msg
 void tavi__http_client_bad(struct tavi_conn *c, int status) {
   if (status == 413)
     tavi__conn_fail(c, TAVI_E_LIMIT, "the response is longer than body_bytes_max");
+  else if (status == 431)
+    tavi__conn_fail(c, TAVI_E_LIMIT, "the head of the response is longer than head_bytes_max or header_count_max allow");
   else if (status == 500)
     tavi__conn_fail(c, TAVI_E_NOMEM, tavi_err_text(TAVI_E_NOMEM));
   else
@@ -51,6 +53,10 @@ void tavi__http_client_complete(struct tavi_conn *c) {
     return;
   }
   tavi__http_question_done(c);
+  if (c->proto == &tavi__http_link) {
+    tavi__http_link_idle(c);
+    return;
+  }
   if (c->at_eof) tavi__conn_drain(c, false);
 }
 

@@ -230,7 +230,7 @@ int tavi__http_server_output(struct tavi_conn *c, const char *data, uint64_t len
 
 enum tavi__http1_question tavi__http_question(struct tavi_conn *c) {
   const struct tavi__http *h = tavi__http_of(c);
-  if (h->more == NULL || h->more->question_count == 0) return TAVI__HTTP1_OTHER;
+  if (h->more == NULL || h->more->question_count == 0) return (enum tavi__http1_question) h->question; /* a link's */
   return (enum tavi__http1_question)(h->u.questions & 3);
 }
 

@@ -13,6 +13,7 @@
  *   form.c     forms that are in memory
  *   upload.c   forms of any size, received to disk: a sink, which takes a streamed body in place of the user
  *   auth.c     credentials; cookie.c  cookies; origin.c  who has asked, behind proxies
+ *   request.h  requests that the library makes itself, and the files that do it
  *
  * The input of a connection is, from its front: the head of the current message (head_len bytes), the part of its body
  * that was decoded, and what has not been looked at. A message that arrives in one read is parsed once, in the loop's
@@ -83,7 +84,7 @@ struct tavi__http_more; /* message.c: what only bodies in pieces and hand-writte
 struct tavi__http {
   uint8_t phase;             /* enum tavi__http_phase */
   uint8_t answer;            /* a server's: enum tavi__http_answer */
-  uint8_t question;          /* a server's: enum tavi__http1_question, the request's method as far as it matters */
+  uint8_t question;          /* a server's, a link's: enum tavi__http1_question, the method as far as it matters */
   uint8_t framing;           /* enum tavi_http_framing of the body being received */
   uint8_t inside;            /* enum tavi__http_inside */
   bool is_http10;

@@ -11,29 +11,6 @@ const struct tavi_slice *tavi_http_header(const struct tavi_http_msg *msg, const
   return f == NULL ? NULL : &f->value;
 }
 
-static int hex(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  c |= 0x20;
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-int64_t tavi_percent_decode(struct tavi_slice in, bool plus_is_space, char *out) {
-  size_t n = 0;
-  for (size_t i = 0; i < in.len; i++) {
-    char c = in.ptr[i];
-    if (c == '%') {
-      int high = in.len - i > 2 ? hex(in.ptr[i + 1]) : -1, low = in.len - i > 2 ? hex(in.ptr[i + 2]) : -1;
-      if (high < 0 || low < 0) return TAVI_E_ARG;
-      c = (char) (high * 16 + low);
-      i += 2;
-    } else if (c == '+' && plus_is_space) {
-      c = ' ';
-    }
-    out[n++] = c;
-  }
-  return (int64_t) n;
-}
-
 static bool is_space(char c) { return c == ' ' || c == '\t'; }
 
 static bool same_name(struct tavi_slice a, struct tavi_slice b) {

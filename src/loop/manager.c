@@ -4,6 +4,7 @@
 #include "loop/manager.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/hint.h"
 #include "os/clock.h"
@@ -16,6 +17,7 @@ void tavi_manager_opts_init(struct tavi_manager_opts *opts) {
       .backend = TAVI_BACKEND_AUTO,
       .wakeup_bytes_max = (size_t) 64 << 20,
       .buffered_bytes_max = (size_t) 1 << 30,
+      .dns_timeout_ms = 5000,
       .log_level = TAVI_LOG_INFO,
   };
 }
@@ -37,6 +39,7 @@ static void free_manager(struct tavi_manager *m) {
   tavi__fd_close(m->reserve_fd);
   if (m->poller != NULL) m->poller_ops->close(m->poller);
   free(m->rx);
+  free(m->dns_servers);
   free(m);
 }
 
@@ -55,7 +58,7 @@ static int open_descriptors(struct tavi_manager *m) {
   return m->poller_ops->update(m->poller, &m->wake);
 }
 
-int tavi_manager_new(const struct tavi_manager_opts *opts, struct tavi_manager **ret_manager) {
+int tavi__manager_new(const struct tavi_manager_opts *opts, struct tavi_manager **ret_manager) {
   struct tavi_manager_opts defaults;
   tavi_manager_opts_init(&defaults);
   if (opts == NULL) opts = &defaults;
@@ -85,7 +88,9 @@ int tavi_manager_new(const struct tavi_manager_opts *opts, struct tavi_manager *
 
   m->rx = malloc(TAVI__RX_BYTES);
   m->pool = tavi__work_new(m);
-  err = m->rx == NULL || m->pool == NULL ? TAVI_E_NOMEM : open_descriptors(m);
+  if (opts->dns_servers != NULL) m->opts.dns_servers = m->dns_servers = strdup(opts->dns_servers);
+  bool has_all = m->rx != NULL && m->pool != NULL && (opts->dns_servers == NULL || m->dns_servers != NULL);
+  err = has_all ? open_descriptors(m) : TAVI_E_NOMEM;
   if (err < 0) {
     free_manager(m);
     return err;

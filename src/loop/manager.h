@@ -15,7 +15,7 @@ struct tavi__block {
   struct tavi__block *next;
 };
 
-/* Installed by the resolver; see net/connect.c. */
+/* Installed by the resolver; see net/resolve.h. */
 struct tavi__resolver;
 
 /* See timers.c. */
@@ -77,12 +77,16 @@ struct tavi_manager {
   int reserve_fd;               /* given up for a moment to shed connections when there are no others; -1: gone */
   bool is_shedding;             /* so that it is logged once */
 
+  char *dns_servers;            /* owned: opts.dns_servers */
   const struct tavi__resolver *resolver;
   struct tavi__work *pool;      /* threads for what may block, once there is such work */
   struct tavi__part *parts;
 
   struct tavi__ready ready[TAVI__READY_MAX];
 };
+
+/* tavi_manager_new() without what layers above install; see api/manager.c. */
+int tavi__manager_new(const struct tavi_manager_opts *opts, struct tavi_manager **ret_manager);
 
 /* The time of this turn; between turns, and inside waits, the clock's. */
 uint64_t tavi__manager_now(struct tavi_manager *m);
@@ -109,7 +113,8 @@ void tavi__manager_give(struct tavi_manager *m, size_t bytes);
 void *tavi__manager_block(struct tavi_manager *m);
 void tavi__manager_block_free(struct tavi_manager *m, void *block);
 
-/* Parts: by their key (NULL: not there), new ones, and ones that end before the manager does (their end() is not called).
+/* Parts: by their key (NULL: not there), new ones, and ones that end before the manager does (their end() is not
+ * called).
  */
 struct tavi__part *tavi__manager_part(const struct tavi_manager *m, const void *key);
 void tavi__manager_add_part(struct tavi_manager *m, struct tavi__part *part);

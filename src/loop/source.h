@@ -18,7 +18,7 @@ struct tavi__source;
 enum tavi__source_kind {
   TAVI__KIND_CONN,
   TAVI__KIND_LISTENER,
-  TAVI__KIND_UNTOLD /* a connection that its user does not know of yet: in no look-up by id */
+  TAVI__KIND_UNTOLD /* what no user knows of, or not yet: in no look-up by id */
 };
 
 struct tavi__source_ops {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "loop/log.h"
+#include "net/connect.h"
 #include "net/file.h"
 #include "net/trust.h"
 
@@ -82,6 +83,7 @@ void tavi__conn_destroy(struct tavi__source *s) {
 
 void tavi__conn_on_closed(struct tavi__source *s) {
   struct tavi_conn *c = tavi__conn_of(s);
+  if (c->conf->dial != NULL) tavi__connect_end(c);
   tavi__fd_close(s->io.fd);
   s->io.fd = -1;
   tavi__sendq_clear(&c->out, s->manager);
@@ -168,6 +170,7 @@ void tavi__conn_on_deadline(struct tavi__source *s) {
       tavi__conn_fail(c, TAVI_E_TIMEOUT, "idle time-out");
     if (s->is_closing) return;
   }
+  if (c->is_connecting) tavi__source_deadline(s, tavi__connect_attempt(c));
   /* It was set early: deadlines that move back are only noted (tavi__source_deadline()). */
   tavi__source_deadline(s, c->read_deadline_ms);
   tavi__source_deadline(s, c->write_deadline_ms);

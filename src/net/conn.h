@@ -23,6 +23,9 @@ struct tavi__proto {
   void (*on_input)(struct tavi_conn *c);   /* bytes are in tavi__conn_input(); consume what can be used */
   bool (*on_eof)(struct tavi_conn *c);     /* the peer has closed its side; true: handled, false: drain and close */
   void (*on_reset)(struct tavi_conn *c);   /* the peer has reset the connection; NULL: close */
+  /* A write has found the peer gone. true: what it has sent before that is still wanted, nothing more will be queued, and
+   * the end is seen by reading. NULL: as on_reset. */
+  bool (*on_cut)(struct tavi_conn *c);
   bool (*on_timeout)(struct tavi_conn *c); /* the read deadline passed; true: handled, false: fail */
   /* Raw bytes of the user are about to be queued (data NULL: len bytes of a file). 0: queue them; 1: drop them, they
    * have no place on the wire; negative: the error that forbids it. */
@@ -49,7 +52,7 @@ struct tavi__conf {
   const struct tavi__proto *proto;
   struct tavi_conn_opts opts;
   uint64_t listener_id;
-  struct tavi__dial *dial; /* outgoing: where to; see connect.c */
+  struct tavi__dial *dial; /* outgoing and not yet established: where to; see connect.c */
   struct tavi__trust *proxies; /* accepted: from whom a PROXY header is demanded; NULL: nobody */
   void (*on_free)(struct tavi__conf *conf); /* frees what the protocol's own options hold; may be NULL */
 };
@@ -189,15 +192,14 @@ int tavi__conn_send_file(struct tavi_conn *c, struct tavi__file *file, uint64_t 
 /* ==== the parts ==== */
 
 extern const struct tavi__source_ops tavi__stream_ops;
+extern const struct tavi__source_ops tavi__stream_untold_ops; /* the same for a connection that is not the user's */
 extern const struct tavi__source_ops tavi__udp_ops;
 
 /* stream.c */
 void tavi__stream_start(struct tavi_conn *c);              /* accepted or established: read at once */
 int tavi__udp_send(struct tavi_conn *c, const void *data, size_t len);
 
-/* connect.c */
-void tavi__connect_ready(struct tavi_conn *c) TAVI__APART; /* the socket on its way is writable, or an attempt is due */
-void tavi__connect_timeout(struct tavi_conn *c);
+/* connect.c; more in connect.h */
 void tavi__dial_free(struct tavi__dial *dial);
 
 /* The shared parts of the source tables. */

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * The hook for a resolver of host names. dns/ installs one in the manager; without it only addresses and localhost can
- * be connected to. */
+ * What the rest of net/ needs of a connection that is on its way to its peer; see connect.c. */
 #ifndef TAVI_NET_CONNECT_H
 #define TAVI_NET_CONNECT_H
 
 #include "net/conn.h"
 
-enum { TAVI__DIAL_MAX = 8 }; /* addresses of one name that are tried */
+/* Its socket has become ready; events 0: a failure is to be told. */
+void tavi__connect_ready(struct tavi_conn *c, unsigned events) TAVI__APART;
 
-struct tavi__resolver {
-  /* Begin; one of the two functions below is called for c later, unless c closes before. */
-  void (*start)(const struct tavi__resolver *r, struct tavi_conn *c, const char *host, uint16_t port);
-};
+/* The connect time-out has passed. */
+void tavi__connect_timeout(struct tavi_conn *c);
 
-void tavi__connect_resolved(struct tavi_conn *c, const struct tavi__sockaddr *addrs, int count);
-void tavi__connect_unresolved(struct tavi_conn *c, const char *why);
+/* Begin the next attempt if it is due. Returns when one will be; 0: none is planned. */
+uint64_t tavi__connect_attempt(struct tavi_conn *c);
+
+/* The connection ends: so does what is on its way. */
+void tavi__connect_end(struct tavi_conn *c);
 
 #endif

@@ -30,6 +30,15 @@ static bool copy_host(struct tavi__endpoint *ep, const char *p, size_t len) {
   return true;
 }
 
+/* Inside brackets: a zone may be written as RFC 6874 wants it, "fe80::1%25eth0", or as people do, "fe80::1%eth0". */
+static bool copy_ip6(struct tavi__endpoint *ep, const char *p, size_t len) {
+  struct tavi__sockaddr unused;
+  if (!copy_host(ep, p, len) || strchr(ep->host, ':') == NULL) return false;
+  char *zone = strchr(ep->host, '%');
+  if (zone != NULL && strncmp(zone, "%25", 3) == 0 && zone[3] != 0) memmove(zone + 1, zone + 3, strlen(zone + 3) + 1);
+  return tavi__sockaddr_ip(ep->host, 0, &unused);
+}
+
 static bool starts_with(const char *s, const char *prefix) { return strncasecmp(s, prefix, strlen(prefix)) == 0; }
 
 static int parse_fd(const char *rest, struct tavi__endpoint *ep) {
@@ -70,10 +79,7 @@ static int parse_authority(const char *p, size_t len, const char *default_port, 
     host = p + 1;
     host_len = (size_t) (close - host);
     colon = close + 1 < p + len ? close + 1 : NULL;
-    struct tavi__sockaddr probe;
-    if (!copy_host(ep, host, host_len) || strchr(ep->host, ':') == NULL || !tavi__sockaddr_ip(ep->host, 0, &probe))
-      return TAVI_E_ADDRESS;
-    if (colon != NULL && *colon != ':') return TAVI_E_ADDRESS;
+    if (!copy_ip6(ep, host, host_len) || (colon != NULL && *colon != ':')) return TAVI_E_ADDRESS;
   } else {
     colon = memchr(p, ':', len);
     host_len = colon == NULL ? len : (size_t) (colon - p);
@@ -139,4 +145,14 @@ int tavi__endpoint_peers(const struct tavi__endpoint *ep, struct tavi__sockaddr 
   tavi__sockaddr_ip("127.0.0.1", ep->port, &ret_addrs[0]);
   tavi__sockaddr_ip("::1", ep->port, &ret_addrs[1]);
   return ep->is_udp ? 1 : 2; /* a datagram socket cannot tell that nobody is there */
+}
+
+int tavi_addr_parse(const char *text, struct tavi_addr *ret_addr) {
+  struct tavi__endpoint ep;
+  struct tavi__sockaddr a;
+  if (text == NULL || tavi__endpoint_parse(text, "", &ep) < 0) return TAVI_E_ADDRESS;
+  bool is_whole = ep.kind == TAVI__EP_HOST && ep.host[0] != 0 && ep.port != 0;
+  if (!is_whole || !tavi__endpoint_bind_address(&ep, &a)) return TAVI_E_ADDRESS;
+  tavi__sockaddr_text(&a, ret_addr);
+  return 0;
 }

@@ -4,6 +4,7 @@
  * user look at it there, and only what neither has consumed is copied to the connection; one gathered write per
  * connection at the end of the turn. */
 #include "net/conn.h"
+#include "net/connect.h"
 #include "net/file.h"
 
 static inline void touch(struct tavi_conn *c) {
@@ -144,12 +145,17 @@ static inline ssize_t write_once(struct tavi_conn *c, size_t *ret_asked) {
 
 /* The socket did not take everything, or gave an error in place of a number of bytes. */
 static TAVI__COLD void write_failed(struct tavi_conn *c, int err) {
-  if (err == TAVI__AGAIN)
+  bool is_cut = err == TAVI_E_RESET && !c->is_draining && c->proto->on_cut != NULL && c->proto->on_cut(c);
+  if (is_cut) {
+    tavi__sendq_clear(&c->out, c->src.manager);
+    c->write_deadline_ms = 0;
+  } else if (err == TAVI__AGAIN) {
     c->is_blocked = true;
-  else if (err == TAVI_E_RESET)
+  } else if (err == TAVI_E_RESET) {
     on_reset(c);
-  else
+  } else {
     tavi__conn_fail_with(c, err, "cannot send");
+  }
 }
 
 /* One write, and what follows from it for the queue. Returns the bytes that went. */
@@ -265,7 +271,7 @@ static void on_ready(struct tavi__source *s, unsigned events) {
   c->ready_turn = s->manager->turn;
   c->ready_events = (uint8_t) events;
   if (c->is_connecting) {
-    tavi__connect_ready(c);
+    tavi__connect_ready(c, events);
     return;
   }
 
@@ -290,13 +296,17 @@ void tavi__stream_start(struct tavi_conn *c) {
   if (!c->src.is_closing && c->src.io.want & TAVI__IN) read_some(c);
 }
 
-const struct tavi__source_ops tavi__stream_ops = {
-    .kind = TAVI__KIND_CONN,
-    .on_ready = on_ready,
-    .on_flush = on_flush,
-    .on_deadline = tavi__conn_on_deadline,
-    .on_wakeup = tavi__conn_on_wakeup,
-    .on_failed = tavi__conn_on_failed,
-    .on_closed = tavi__conn_on_closed,
-    .destroy = tavi__conn_destroy,
-};
+#define STREAM_OPS(of_kind)                \
+  {                                        \
+    .kind = of_kind,                       \
+    .on_ready = on_ready,                  \
+    .on_flush = on_flush,                  \
+    .on_deadline = tavi__conn_on_deadline, \
+    .on_wakeup = tavi__conn_on_wakeup,     \
+    .on_failed = tavi__conn_on_failed,     \
+    .on_closed = tavi__conn_on_closed,     \
+    .destroy = tavi__conn_destroy,         \
+  }
+
+const struct tavi__source_ops tavi__stream_ops = STREAM_OPS(TAVI__KIND_CONN);
+const struct tavi__source_ops tavi__stream_untold_ops = STREAM_OPS(TAVI__KIND_UNTOLD);

@@ -12,7 +12,8 @@ uint64_t tavi__clock_ns(void);
 /* Whole milliseconds of the same. */
 uint64_t tavi__clock_ms(void);
 
-/* Milliseconds since 1970-01-01 UTC. */
+/* Nanoseconds, and milliseconds, since 1970-01-01 UTC. */
+int64_t tavi__clock_unix_ns(void);
 int64_t tavi__clock_unix_ms(void);
 
 #endif

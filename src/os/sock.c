@@ -82,13 +82,23 @@ int tavi__sock_listen(const struct tavi__sockaddr *a, int backlog, unsigned flag
   return err;
 }
 
+/* Without it Linux hands a socket what is sent to groups that others on this host have joined. An old kernel may not
+ * know it. */
+static void only_own_groups(int fd, bool is_v6) {
+  set(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
+  if (is_v6) set(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
+}
+
 int tavi__sock_bind_udp(const struct tavi__sockaddr *a, unsigned flags) {
   int fd = open_socket(a, SOCK_DGRAM);
   if (fd < 0) return fd;
 
   int err = 0;
   if (a->u.sa.sa_family == AF_INET6) err = set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+  /* Both: programs of other users, which share the ports of multicast protocols, mostly have the older one set. */
+  if (err == 0 && flags & TAVI__SOCK_REUSE_PORT) err = set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   if (err == 0 && flags & TAVI__SOCK_REUSE_PORT) err = set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+  only_own_groups(fd, a->u.sa.sa_family == AF_INET6);
   if (err == 0) err = bind_to(fd, a);
   if (err == 0) return fd;
 
@@ -231,6 +241,39 @@ void tavi__sock_unlink(const struct tavi__sockaddr *a) {
   memcpy(&un, a->u.bytes, sizeof(un));
   if (a->len > offsetof(struct sockaddr_un, sun_path) && un.sun_path[0] != 0) unlink(un.sun_path);
 }
+
+/* ==== datagrams to groups and to everybody ==== */
+
+/* RFC 3678 section 5.1. An IPv6 socket can be in IPv4 groups. */
+static int set_member(int fd, int option, const struct tavi__sockaddr *group, unsigned interface) {
+  struct group_req req = {.gr_interface = interface};
+  memcpy(&req.gr_group, group->u.bytes, group->len);
+  int level = group->u.sa.sa_family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
+  if (setsockopt(fd, level, option, &req, sizeof(req)) == 0) return 0;
+  return errno == ENOBUFS ? TAVI_E_LIMIT : tavi__error_of(errno); /* net.ipv4.igmp_max_memberships */
+}
+
+int tavi__sock_join(int fd, const struct tavi__sockaddr *group, unsigned interface) {
+  return set_member(fd, MCAST_JOIN_GROUP, group, interface);
+}
+
+int tavi__sock_leave(int fd, const struct tavi__sockaddr *group, unsigned interface) {
+  return set_member(fd, MCAST_LEAVE_GROUP, group, interface);
+}
+
+int tavi__sock_set_multicast(int fd, bool is_v6, unsigned interface, unsigned hops, bool loop) {
+  struct ip_mreqn from = {.imr_ifindex = (int) interface};
+  int err = setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &from, sizeof(from)) == 0 ? 0 : tavi__error_of(errno);
+  if (err == 0) err = set(fd, IPPROTO_IP, IP_MULTICAST_TTL, (int) hops);
+  if (err == 0) err = set(fd, IPPROTO_IP, IP_MULTICAST_LOOP, loop);
+  if (!is_v6) return err;
+  if (err == 0) err = set(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, (int) interface);
+  if (err == 0) err = set(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, (int) hops);
+  if (err == 0) err = set(fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, loop);
+  return err;
+}
+
+int tavi__sock_set_broadcast(int fd, bool is_on) { return set(fd, SOL_SOCKET, SO_BROADCAST, is_on); }
 
 /* ==== descriptors ==== */
 

@@ -32,9 +32,11 @@ struct tavi__peer {
   uint8_t ip[16]; /* IPv4: the first four */
   uint16_t port;
   uint8_t family; /* 0: unknown, 4, 6, 1: Unix */
+  uint32_t scope; /* IPv6, link-local: the interface behind which the peer is; 0: none */
 };
 
-/* host: an IPv4 or IPv6 literal (no brackets). False when it is neither. */
+/* host: an IPv4 or IPv6 literal (no brackets). A link-local one may have a zone, "fe80::1%eth0" or "fe80::1%2" (RFC
+ * 4007 section 11). False when it is neither, or when there is no such interface. */
 bool tavi__sockaddr_ip(const char *host, uint16_t port, struct tavi__sockaddr *ret_addr);
 
 /* A path, or "@name" for Linux's abstract namespace. False when it is empty or too long. */
@@ -85,6 +87,17 @@ bool tavi__sock_is_v6(int fd);
 int tavi__sock_local(int fd, struct tavi__sockaddr *ret_addr);
 int tavi__sock_peer(int fd, struct tavi__sockaddr *ret_addr);
 void tavi__sock_unlink(const struct tavi__sockaddr *a); /* remove a Unix path; nothing for others */
+
+/* ==== datagrams to groups and to everybody; see tavi/udp.h. interface 0: the system's choice ==== */
+
+/* The number of a network interface, from its name or from that number as text; 0: there is none. */
+unsigned tavi__interface(const char *name);
+
+bool tavi__sockaddr_is_group(const struct tavi__sockaddr *a);
+int tavi__sock_join(int fd, const struct tavi__sockaddr *group, unsigned interface);
+int tavi__sock_leave(int fd, const struct tavi__sockaddr *group, unsigned interface);
+int tavi__sock_set_multicast(int fd, bool is_v6, unsigned interface, unsigned hops, bool loop);
+int tavi__sock_set_broadcast(int fd, bool is_on);
 
 /* ==== descriptors ==== */
 

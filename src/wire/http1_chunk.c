@@ -15,6 +15,7 @@
  * Chunk extensions are checked against their grammar and forgotten. RFC 9112 permits "bad" white space around their
  * ';' and '='; nobody needs it, and parsers have disagreed about it, so it is refused, as is every size that another
  * parser could read as another number ("0x10", "+5", " 5", "5 "). */
+#include "base/hex.h"
 #include "wire/http1.h"
 #include "wire/http1_scan.h"
 
@@ -45,18 +46,13 @@ enum state {
 
 /* ==== size lines ==== */
 
-static int digit_value(char c) {
-  if (tavi__http1_is_digit(c)) return c - '0';
-  return tavi__http1_is(c, TAVI__HTTP1_HEX) ? (c | 0x20) - 'a' + 10 : -1;
-}
-
 /* The states that a name, a value or a closing quote may be followed by. */
 static enum state after_extension(char c) {
   return c == ';' ? STATE_EXT_NAME : c == '\r' ? STATE_SIZE_LF : STATE_BAD;
 }
 
 static enum state size_digit(struct tavi__http1_chunks *c, char byte) {
-  const int value = digit_value(byte);
+  const int value = tavi__hex(byte);
   if (value < 0) return c->digits > 0 ? after_extension(byte) : STATE_BAD;
   if (c->digits == SIZE_DIGITS_MAX || c->left > (uint64_t)INT64_MAX >> 4) return STATE_BAD;
   c->left = c->left << 4 | (uint64_t)value;

@@ -371,8 +371,8 @@ int tavi__http1_response(const char *p, size_t len, enum tavi__http1_question qu
   unsigned saw = 0;
   int status = read_status_line(&p, last, end, ret_msg);
   if (status == TAVI_WIRE_EVENT) status = read_fields(&p, last, end, false, limits, headers, &saw, ret_msg);
-  if (status < 0 || (status == TAVI_WIRE_MORE && is_cut(begin, end, limits))) return -502;
-  if (status == TAVI_WIRE_MORE) return TAVI_WIRE_MORE;
+  if (status == TAVI_WIRE_MORE) return is_cut(begin, end, limits) ? -431 : TAVI_WIRE_MORE;
+  if (status < 0) return status == -431 ? -431 : -502;
 
   *consumed = (size_t)(p - begin);
   ret_msg->method = ret_msg->target = ret_msg->path = ret_msg->query = (struct tavi_slice){NULL, 0};

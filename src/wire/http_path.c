@@ -14,6 +14,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/hex.h"
+
 struct name {
   char *out;
   size_t cap;  /* bytes of out */
@@ -24,12 +26,6 @@ struct name {
   bool is_dir; /* the last component was nothing, or "." */
 };
 
-static int hex(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  c |= 0x20;
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Decode one byte at *at, which moves behind it; -1 when it is a bad escape. */
 static int decode(struct tavi_slice path, size_t *at) {
   const char *p = path.ptr + *at;
@@ -38,9 +34,8 @@ static int decode(struct tavi_slice path, size_t *at) {
     ++*at;
     return (unsigned char) *p;
   }
-  if (left < 3 || hex(p[1]) < 0 || hex(p[2]) < 0) return -1;
   *at += 3;
-  return hex(p[1]) * 16 + hex(p[2]);
+  return left < 3 ? -1 : tavi__hex_byte(p + 1);
 }
 
 /* Where the current component stands: behind the others and a '/'. */

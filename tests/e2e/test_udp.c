@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Datagrams: one connection for all peers, one connection to one peer, and what networks do to them. */
+ * Datagrams: one connection for all peers, one connection to one peer, to any address, to groups and to everybody, and
+ * what networks do to them. */
+#include <ifaddrs.h>
+#include <net/if.h>
+
 #include "e2e.h"
 
 static struct side server, client;
@@ -379,5 +383,337 @@ TEST(udp__inherited_descriptor__is_taken) {
   tavi_conn_close(bound);
   tavi_manager_poll(manager, 0);
   CHECK_INT(fcntl(fd, F_GETFD), -1);
+  close_down();
+}
+
+/* ==== to any address ==== */
+
+/* A second socket of ours, bound; its datagrams go to `client`. */
+static struct tavi_conn *bind_second(const char *url, uint16_t *ret_port) {
+  struct tavi_conn *c = NULL;
+  struct tavi_addr a;
+  if (!CHECK_INT(tavi_udp_listen(manager, url, NULL, &e2e_handlers, &client, &c), 0)) exit(1);
+  CHECK_INT(tavi_conn_local_addr(c, &a), 0);
+  *ret_port = a.port;
+  return c;
+}
+
+static struct tavi_addr address(const char *host, uint16_t to_port) {
+  struct tavi_addr a = {.port = to_port};
+  snprintf(a.host, sizeof a.host, "%s", host);
+  return a;
+}
+
+TEST(udp_send_to__any_address__gets_one_datagram_each) {
+  uint16_t ports[3];
+  begin();
+  server.hook = NULL;
+  client.hook = keep;
+  for (int i = 0; i < 3; i++) bind_second("udp://127.0.0.1:0", &ports[i]);
+  for (unsigned i = 0; i < 9; i++) {
+    const struct tavi_addr to = address("127.0.0.1", ports[i % 3]);
+    const char text = (char)('a' + i);
+    CHECK_INT(tavi_udp_send_to(bound, &to, &text, 1), 0);
+    RUN_UNTIL(client.peers[i % 3]->count[READ] == i / 3 + 1);
+    CHECK_BYTES(last, last_len, &text, 1);
+  }
+  CHECK_INT(server.count[WRITE], 9);
+  close_down();
+}
+
+TEST(udp_send_to__while_others_are_answered__does_not_change_who_is_answered) {
+  uint16_t other;
+  char got[4];
+  ssize_t n = -1;
+  begin();
+  server.hook = NULL;
+  client.hook = keep;
+  bind_second("udp://127.0.0.1:0", &other);
+  int fd = raw_udp(NULL);
+  CHECK_INT(send(fd, "q", 1, 0), 1);
+  RUN_UNTIL(server.count[READ] == 1);
+  const struct tavi_addr to = address("127.0.0.1", other);
+  CHECK_INT(tavi_udp_send_to(bound, &to, "other", 5), 0);
+  CHECK_INT(tavi_conn_send(bound, "a", 1), 0);
+  RUN_UNTIL((n = recv(fd, got, sizeof got, 0)) >= 0);
+  CHECK(n == 1 && got[0] == 'a');
+  RUN_UNTIL(client.count[READ] == 1);
+  CHECK_BYTES(last, last_len, "other", 5);
+  close(fd);
+  close_down();
+}
+
+TEST(udp_send_to__nothing_and_the_most__arrive) {
+  static char bytes[TAVI_UDP_BYTES_MAX + 1];
+  uint16_t other;
+  begin();
+  client.hook = keep;
+  memset(bytes, 'z', sizeof bytes);
+  bind_second("udp://127.0.0.1:0", &other);
+  const struct tavi_addr to = address("127.0.0.1", other);
+  last_len = 99;
+  CHECK_INT(tavi_udp_send_to(bound, &to, NULL, 0), 0);
+  RUN_UNTIL(client.count[READ] == 1);
+  CHECK_INT(last_len, 0);
+  CHECK_INT(tavi_udp_send_to(bound, &to, bytes, TAVI_UDP_BYTES_MAX), 0);
+  RUN_UNTIL(client.count[READ] == 2);
+  CHECK(last_len == TAVI_UDP_BYTES_MAX && memcmp(last, bytes, last_len) == 0);
+  CHECK_INT(tavi_udp_send_to(bound, &to, bytes, TAVI_UDP_BYTES_MAX + 1), TAVI_E_TOO_BIG);
+  close_down();
+}
+
+TEST(udp_send_to__what_cannot_be__is_refused) {
+  const struct tavi_addr good = address("127.0.0.1", 9), no_port = address("127.0.0.1", 0), name = address("localhost", 9),
+                         none = address("", 9), six = address("::1", 9), many = address("255.255.255.255", 9);
+  struct tavi_addr path = address("/x", 9);
+  path.is_unix = true;
+  begin();
+  struct peer *p = connect_to(url_of("udp", port), NULL, &client);
+  struct peer *stream = connect_to(url_of("tcp", dead_port()), NULL, &client);
+  CHECK_INT(tavi_udp_send_to(bound, NULL, "x", 1), TAVI_E_ARG);
+  CHECK_INT(tavi_udp_send_to(p->c, &good, "x", 1), TAVI_E_ARG); /* it has its peer */
+  CHECK_INT(tavi_udp_send_to(stream->c, &good, "x", 1), TAVI_E_ARG);
+  CHECK_INT(tavi_udp_send_to(bound, &no_port, "x", 1), TAVI_E_ADDRESS);
+  CHECK_INT(tavi_udp_send_to(bound, &name, "x", 1), TAVI_E_ADDRESS);
+  CHECK_INT(tavi_udp_send_to(bound, &none, "x", 1), TAVI_E_ADDRESS);
+  CHECK_INT(tavi_udp_send_to(bound, &path, "x", 1), TAVI_E_ADDRESS);
+  CHECK_INT(tavi_udp_send_to(bound, &six, "x", 1), TAVI_E_ADDRESS);
+  CHECK_INT(tavi_udp_send_to(bound, &many, "x", 1), TAVI_E_ACCESS);
+  CHECK_INT(tavi_udp_set_broadcast(bound, true), 0);
+  CHECK(tavi_udp_send_to(bound, &many, "x", 1) != TAVI_E_ACCESS); /* allowed; there need not be a way */
+  CHECK_INT(tavi_udp_set_broadcast(bound, false), 0);
+  CHECK_INT(tavi_udp_send_to(bound, &many, "x", 1), TAVI_E_ACCESS);
+  CHECK_INT(tavi_udp_set_broadcast(stream->c, true), TAVI_E_ARG);
+  CHECK_INT(server.count[ERROR], 0);
+  tavi_conn_close(bound);
+  CHECK_INT(tavi_udp_send_to(bound, &good, "x", 1), TAVI_E_CLOSED);
+  CHECK_INT(tavi_udp_set_broadcast(bound, true), TAVI_E_CLOSED);
+  close_down();
+}
+
+TEST(udp_send_to__broadcast_on_loopback__arrives) {
+  uint16_t other;
+  begin_on("udp://:0");
+  server.hook = NULL;
+  client.hook = keep;
+  struct tavi_conn *c = bind_second("udp://:0", &other);
+  const struct tavi_addr to = address("127.255.255.255", other);
+  CHECK_INT(tavi_udp_send_to(bound, &to, "all", 3), TAVI_E_ACCESS);
+  CHECK_INT(tavi_udp_set_broadcast(bound, true), 0);
+  CHECK_INT(tavi_udp_send_to(bound, &to, "all", 3), 0);
+  RUN_UNTIL(client.count[READ] == 1);
+  CHECK_STR(tavi_conn_peek(c), "all");
+  close_down();
+}
+
+TEST(udp_send_to__dual_stack__reaches_both_families) {
+  uint16_t six, four;
+  int probe = socket(AF_INET6, SOCK_DGRAM, 0);
+  struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+  bool has_ipv6 = probe >= 0 && bind(probe, (struct sockaddr *)(void *)&a, sizeof a) == 0;
+  if (probe >= 0) close(probe);
+  if (!has_ipv6) return;
+  begin_on("udp://[::]:0");
+  server.hook = NULL;
+  client.hook = keep;
+  bind_second("udp://[::1]:0", &six);
+  bind_second("udp://127.0.0.1:0", &four);
+  const struct tavi_addr to_six = address("::1", six), to_four = address("127.0.0.1", four);
+  CHECK_INT(tavi_udp_send_to(bound, &to_six, "six", 3), 0);
+  CHECK_INT(tavi_udp_send_to(bound, &to_four, "four", 4), 0);
+  RUN_UNTIL(client.peers[0]->count[READ] == 1 && client.peers[1]->count[READ] == 1);
+  close_down();
+}
+
+/* ==== link-local peers ==== */
+
+/* A link-local address of this host and its interface; false when there is none. */
+static bool find_link_local(char *text, size_t cap) {
+  struct ifaddrs *all = NULL;
+  bool is_found = false;
+  if (getifaddrs(&all) != 0) return false;
+  for (const struct ifaddrs *i = all; i != NULL && !is_found; i = i->ifa_next) {
+    struct sockaddr_in6 a;
+    char host[INET6_ADDRSTRLEN];
+    if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET6) continue;
+    memcpy(&a, i->ifa_addr, sizeof a);
+    if (!IN6_IS_ADDR_LINKLOCAL(&a.sin6_addr) || !(i->ifa_flags & IFF_UP)) continue;
+    inet_ntop(AF_INET6, &a.sin6_addr, host, sizeof host);
+    snprintf(text, cap, "%s%%%s", host, i->ifa_name);
+    is_found = true;
+  }
+  freeifaddrs(all);
+  return is_found;
+}
+
+TEST(udp__link_local_peer__is_shown_with_its_zone_and_answered) {
+  char mine[80], url[120];
+  if (!find_link_local(mine, sizeof mine)) return; /* a host without IPv6 */
+  begin_on("udp://[::]:0");
+  client.hook = keep;
+  snprintf(url, sizeof url, "udp://[%s]:%u", mine, port);
+  struct peer *p = connect_to(url, NULL, &client);
+  CHECK_INT(tavi_conn_send(p->c, "link", 4), 0);
+  RUN_UNTIL(p->count[READ] == 1); /* the echo: without the zone there is no way to it */
+  CHECK_BYTES(last_from.host, strlen(last_from.host), mine, strlen(mine));
+  CHECK_INT(tavi_udp_send_to(bound, &last_from, "again", 5), 0); /* as text, too */
+  RUN_UNTIL(p->count[READ] == 2);
+  CHECK_BYTES(last, last_len, "again", 5);
+  close_down();
+}
+
+/* ==== groups ==== */
+
+/* Groups are joined on the loopback interface, so that nothing leaves this host. */
+static void bind_member(const char *url) {
+  struct tavi_listen_opts opts;
+  tavi_listen_opts_init(&opts);
+  opts.reuse_port = true;
+  CHECK_INT(tavi_udp_listen(manager, url, &opts, &e2e_handlers, &client, NULL), 0);
+}
+
+static void send_to_group_on(const char *interface, const char *group) {
+  const struct tavi_addr to = address(group, port);
+  CHECK_INT(tavi_udp_set_multicast(bound, interface, 0, true), 0);
+  CHECK_INT(tavi_udp_send_to(bound, &to, "group", 5), 0);
+}
+
+static void send_to_group(const char *group) { send_to_group_on("lo", group); }
+
+TEST(udp_join__members__get_what_is_sent_to_their_groups_and_no_more) {
+  struct tavi_listen_opts opts;
+  set_up();
+  tavi_listen_opts_init(&opts);
+  opts.reuse_port = true;
+  CHECK_INT(tavi_udp_listen(manager, "udp://:0", &opts, &e2e_handlers, &server, &bound), 0);
+  struct tavi_addr a;
+  CHECK_INT(tavi_conn_local_addr(bound, &a), 0);
+  port = a.port;
+  char url[40];
+  snprintf(url, sizeof url, "udp://:%u", port);
+  for (int i = 0; i < 3; i++) bind_member(url); /* the same port: two members, and one of another group */
+  struct tavi_conn *one = client.peers[0]->c, *two = client.peers[1]->c, *three = client.peers[2]->c;
+  CHECK_INT(tavi_udp_join(one, "239.255.7.7", "lo"), 0);
+  CHECK_INT(tavi_udp_join(two, "239.255.7.7", "1"), 0);
+  CHECK_INT(tavi_udp_join(three, "239.255.7.8", "lo"), 0);
+  CHECK_INT(tavi_udp_join(one, "239.255.7.7", "lo"), TAVI_E_IN_USE);
+  send_to_group("239.255.7.7");
+  RUN_UNTIL(client.peers[0]->count[READ] == 1 && client.peers[1]->count[READ] == 1);
+  send_to_group("239.255.7.8");
+  RUN_UNTIL(client.peers[2]->count[READ] == 1);
+  settle();
+  CHECK(client.count[READ] == 3 && server.count[READ] == 0); /* also not those who share the port */
+
+  CHECK_INT(tavi_udp_leave(one, "239.255.7.7", "lo"), 0);
+  CHECK_INT(tavi_udp_leave(one, "239.255.7.7", "lo"), TAVI_E_ADDRESS);
+  send_to_group("239.255.7.7");
+  RUN_UNTIL(client.peers[1]->count[READ] == 2);
+  settle();
+  CHECK_INT(client.peers[0]->count[READ], 1);
+  close_down();
+}
+
+TEST(udp_join__answer__goes_to_the_sender_alone) {
+  begin_on("udp://:0");
+  CHECK_INT(tavi_udp_join(bound, "239.255.7.9", "lo"), 0);
+  uint16_t unused;
+  client.hook = keep;
+  struct tavi_conn *asker = bind_second("udp://:0", &unused);
+  const struct tavi_addr group = address("239.255.7.9", port);
+  CHECK_INT(tavi_udp_set_multicast(asker, "lo", 1, true), 0);
+  CHECK_INT(tavi_udp_send_to(asker, &group, "who?", 4), 0);
+  RUN_UNTIL(client.count[READ] == 1);
+  CHECK_BYTES(last, last_len, "who?", 4);
+  close_down();
+}
+
+/* (The loopback interface itself loops whatever is asked for. With 0 hops nothing leaves this host here either.) */
+TEST(udp_set_multicast__no_loop__hides_it_from_this_host) {
+  char mine[80];
+  if (!find_link_local(mine, sizeof mine)) return;
+  const char *interface = strchr(mine, '%') + 1;
+  begin_on("udp://[::]:0");
+  server.hook = NULL;
+  CHECK_INT(tavi_udp_join(bound, "ff02::7:8", interface), 0);
+  send_to_group_on(interface, "ff02::7:8");
+  RUN_UNTIL(server.count[READ] == 1);
+  const struct tavi_addr group = address("ff02::7:8", port);
+  CHECK_INT(tavi_udp_set_multicast(bound, interface, 0, false), 0);
+  CHECK_INT(tavi_udp_send_to(bound, &group, "unheard", 7), 0);
+  settle();
+  CHECK_INT(server.count[READ], 1);
+  close_down();
+}
+
+TEST(udp_join__ipv6_socket__is_in_groups_of_both_families) {
+  char mine[80];
+  if (!find_link_local(mine, sizeof mine)) return;
+  const char *interface = strchr(mine, '%') + 1;
+  char zoned[60];
+  snprintf(zoned, sizeof zoned, "ff01::7:7%%%s", interface);
+  begin_on("udp://[::]:0");
+  server.hook = NULL;
+  CHECK_INT(tavi_udp_join(bound, zoned, NULL), 0); /* the zone says where */
+  CHECK_INT(tavi_udp_join(bound, "239.255.7.10", "lo"), 0);
+  CHECK_INT(tavi_udp_join(bound, "::ffff:239.255.7.11", "lo"), 0);
+  send_to_group_on(NULL, zoned);
+  RUN_UNTIL(server.count[READ] == 1);
+  send_to_group("239.255.7.10");
+  RUN_UNTIL(server.count[READ] == 2);
+  send_to_group("239.255.7.11");
+  RUN_UNTIL(server.count[READ] == 3);
+  CHECK_INT(tavi_udp_leave(bound, "ff01::7:7", interface), 0);
+  CHECK_INT(tavi_udp_leave(bound, "239.255.7.10", "lo"), 0);
+  send_to_group_on(NULL, zoned);
+  send_to_group("239.255.7.10");
+  settle();
+  CHECK_INT(server.count[READ], 3);
+  close_down();
+}
+
+TEST(udp_join__what_cannot_be__is_refused) {
+  begin();
+  struct peer *stream = connect_to(url_of("tcp", dead_port()), NULL, &client);
+  CHECK_INT(tavi_udp_join(stream->c, "239.1.1.1", NULL), TAVI_E_ARG);
+  CHECK_INT(tavi_udp_join(bound, NULL, NULL), TAVI_E_ADDRESS);
+  CHECK_INT(tavi_udp_join(bound, "", NULL), TAVI_E_ADDRESS);
+  CHECK_INT(tavi_udp_join(bound, "127.0.0.1", "lo"), TAVI_E_ADDRESS);
+  CHECK_INT(tavi_udp_join(bound, "239.1.1", "lo"), TAVI_E_ADDRESS);
+  CHECK_INT(tavi_udp_join(bound, "ff02::1", "lo"), TAVI_E_ADDRESS); /* the socket's family is IPv4 */
+  CHECK_INT(tavi_udp_join(bound, "239.1.1.1", "nobody0"), TAVI_E_NOT_FOUND);
+  CHECK_INT(tavi_udp_join(bound, "239.1.1.1", "4000000000"), TAVI_E_NOT_FOUND);
+  CHECK_INT(tavi_udp_join(bound, "239.1.1.1", ""), TAVI_E_NOT_FOUND);
+  CHECK_INT(tavi_udp_leave(bound, "239.1.1.1", "lo"), TAVI_E_ADDRESS);
+  CHECK_INT(tavi_udp_set_multicast(bound, "nobody0", 1, true), TAVI_E_NOT_FOUND);
+  CHECK_INT(tavi_udp_set_multicast(bound, NULL, 256, true), TAVI_E_ARG);
+  CHECK_INT(tavi_udp_set_multicast(bound, NULL, 255, false), 0);
+  CHECK_INT(tavi_udp_set_multicast(stream->c, NULL, 1, true), TAVI_E_ARG);
+  int err = 0;
+  for (int i = 0; i < 10000 && err == 0; i++) { /* the system has a limit, and says so */
+    char group[40];
+    snprintf(group, sizeof group, "239.255.%d.%d", i / 250, 1 + i % 250);
+    err = tavi_udp_join(bound, group, "lo");
+  }
+  CHECK(err == TAVI_E_LIMIT || err == 0);
+  tavi_conn_close(bound);
+  CHECK_INT(tavi_udp_join(bound, "239.1.1.1", "lo"), TAVI_E_CLOSED);
+  close_down();
+}
+
+TEST(udp__shared_port__needs_both_to_agree) {
+  struct tavi_listen_opts opts;
+  char url[64];
+  tavi_listen_opts_init(&opts);
+  opts.reuse_port = true;
+  begin();
+  snprintf(url, sizeof url, "udp://127.0.0.1:%u", port);
+  CHECK_INT(tavi_udp_listen(manager, url, &opts, &e2e_handlers, &server, NULL), TAVI_E_IN_USE);
+  uint16_t shared;
+  struct tavi_conn *first = NULL;
+  struct tavi_addr a;
+  CHECK_INT(tavi_udp_listen(manager, "udp://127.0.0.1:0", &opts, &e2e_handlers, &client, &first), 0);
+  CHECK_INT(tavi_conn_local_addr(first, &a), 0);
+  shared = a.port;
+  CHECK_INT(tavi_udp_listen(manager, url_of("udp", shared), &opts, &e2e_handlers, &client, NULL), 0);
   close_down();
 }

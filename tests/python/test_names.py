@@ -14,7 +14,7 @@ import weakref
 import pytest
 
 import cymongoose
-from cymongoose import Connection, HttpMessage, Manager, Timer, _mongoose
+from cymongoose import Connection, HttpMessage, Manager, Rpc, RpcReq, Timer, _mongoose
 from support import run_python
 
 PACKAGE = pathlib.Path(cymongoose.__file__).parent
@@ -32,8 +32,13 @@ OTHERS = {
     "MQTT_PROP_TYPE_BINARY_DATA": 3, "MQTT_PROP_TYPE_VARIABLE_INT": 4, "MQTT_PROP_TYPE_INT": 5,
     "MQTT_PROP_TYPE_SHORT": 6,
 }
-CLASSES = [Manager, Connection, HttpMessage, Timer]
+CLASSES = [Manager, Connection, HttpMessage, Rpc, RpcReq, Timer]
 FUNCTIONS = ["event_name", "log_get", "log_set", "millis"]
+FUNCTIONS += [
+    "base64_decode", "base64_encode", "crc32", "hmac_sha256", "json_get", "json_get_bool", "json_get_long",
+    "json_get_num", "json_get_str", "match", "md5", "random_bytes", "random_str", "sha1", "sha256", "url_encode",
+    "url_host", "url_is_ssl", "url_pass", "url_port", "url_uri", "url_user",
+]
 
 
 # ==== names and values ====

@@ -30,6 +30,10 @@ static const struct {
     {"tcp://[::]:0", TAVI__EP_HOST, "::", 0, false},
     {"tcp://[::1]", TAVI__EP_HOST, "::1", 7, false},
     {"[2001:db8::1]:65535", TAVI__EP_HOST, "2001:db8::1", 65535, false},
+    {"udp://[fe80::1%lo]:53", TAVI__EP_HOST, "fe80::1%lo", 53, true},
+    {"udp://[fe80::1%25lo]:53", TAVI__EP_HOST, "fe80::1%lo", 53, true}, /* as RFC 6874 has it */
+    {"udp://[fe80::1%251]:53", TAVI__EP_HOST, "fe80::1%1", 53, true},
+    {"udp://[fe80::1%1]:53", TAVI__EP_HOST, "fe80::1%1", 53, true},
     {"tcp://:8000", TAVI__EP_HOST, "", 8000, false},
     {":8000", TAVI__EP_HOST, "", 8000, false},
     {"tcp://localhost:00080", TAVI__EP_HOST, "localhost", 80, false},
@@ -62,7 +66,8 @@ TEST(endpoint__bad_urls__are_refused_and_change_nothing) {
       "gopher://127.0.0.1:70", "://127.0.0.1", "tcp://127.0.0.1:65536", "tcp://127.0.0.1:99999999999",
       "tcp://127.0.0.1:-1", "tcp://127.0.0.1:+1", "tcp://127.0.0.1: 1", "tcp://127.0.0.1:1 ", "tcp://127.0.0.1:8x",
       "tcp://127.0.0.1:0x50", "tcp://::1:80", "::1", "tcp://[::1", "tcp://[::1]80", "tcp://[::1]x:80", "tcp://[]:80",
-      "tcp://[127.0.0.1]:80", "tcp://[::1%eth0]:80", "tcp://[example.com]:80", "tcp://a b:80", "tcp://a\tb:80",
+      "tcp://[127.0.0.1]:80", "tcp://[::1%eth0]:80", "tcp://[fe80::1%nobody]:80", "tcp://[fe80::1%]:80", "tcp://[fe80::1%25]:80x",
+      "tcp://[example.com]:80", "tcp://a b:80", "tcp://a\tb:80",
       "tcp://a\nb:80", "tcp://a\x7f:80", "tcp://a<b:80", "tcp://a]b:80", "tcp://a{b}:80", "tcp://a|b:80", "tcp://a\\b:80",
       "tcp://a^b:80", "tcp://a@b@c:80", "unix:", "unix://", "fd://", "fd://x", "fd://-1", "fd://3x", "fd://3/4",
       "fd://99999999999", "fd://systemdx", "fd://systemd:a/b"};
@@ -160,4 +165,36 @@ TEST(endpoint__nobody_can_be_connected_to__is_an_error) {
   char long_path[] = "unix:/0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
                      "0123456789";
   CHECK_INT(peers_of(long_path, a), TAVI_E_ADDRESS);
+}
+
+TEST(addr_parse__address_and_port__are_taken) {
+  static const struct {
+    const char *text, *host;
+    unsigned port;
+    bool is_ipv6;
+  } cases[] = {
+      {"192.0.2.1:53", "192.0.2.1", 53, false},  {"udp://192.0.2.1:53/x", "192.0.2.1", 53, false},
+      {"[::1]:65535", "::1", 65535, true},       {"[::ffff:10.0.0.1]:1", "10.0.0.1", 1, false},
+      {"localhost:9", "127.0.0.1", 9, false},    {"[fe80::1%lo]:5353", "fe80::1%lo", 5353, true},
+      {"255.255.255.255:9", "255.255.255.255", 9, false},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct tavi_addr a;
+    test_note("%s", cases[i].text);
+    if (!CHECK_INT(tavi_addr_parse(cases[i].text, &a), 0)) continue;
+    CHECK_BYTES(a.host, strlen(a.host), cases[i].host, strlen(cases[i].host));
+    CHECK(a.port == cases[i].port && a.is_ipv6 == cases[i].is_ipv6 && !a.is_unix);
+  }
+}
+
+TEST(addr_parse__anything_else__is_refused) {
+  const char *bad[] = {"", "192.0.2.1", "192.0.2.1:", "192.0.2.1:0", ":53", "example.com:53", "::1", "unix:/x", "fd://3", "[::1]",
+                       "192.0.2.1:53 ", "gopher://192.0.2.1:53"};
+  struct tavi_addr a = {.port = 77};
+  CHECK_INT(tavi_addr_parse(NULL, &a), TAVI_E_ADDRESS);
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    test_note("%s", bad[i]);
+    CHECK_INT(tavi_addr_parse(bad[i], &a), TAVI_E_ADDRESS);
+  }
+  CHECK_INT(a.port, 77);
 }

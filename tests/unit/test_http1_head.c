@@ -353,10 +353,10 @@ TEST(http1_response__limits) {
   size_t consumed;
   for (size_t max = 0; max <= strlen(head); max++) {
     const struct tavi__http1_limits limits = {max, 0, 2};
-    CHECK_INT(parse(RESPONSE, &nothing, head, strlen(head), &limits, &consumed, &m), max < strlen(head) ? -502 : 1);
+    CHECK_INT(parse(RESPONSE, &nothing, head, strlen(head), &limits, &consumed, &m), max < strlen(head) ? -431 : 1);
   }
   const struct tavi__http1_limits one = {100, 0, 1};
-  CHECK_INT(parse(RESPONSE, &nothing, head, strlen(head), &one, &consumed, &m), -502);
+  CHECK_INT(parse(RESPONSE, &nothing, head, strlen(head), &one, &consumed, &m), -431);
 }
 
 TEST(http1_response__length_of_an_answer_to_head_is_told) {

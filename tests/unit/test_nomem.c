@@ -129,9 +129,10 @@ TEST(nomem__http_listen_and_connect__are_errors) {
 }
 
 TEST(nomem__connect__is_an_error_and_calls_nobody) {
-  static const char *const urls[] = {"tcp://127.0.0.1:9", "udp://127.0.0.1:9", "unix:@tavi-nobody", "tcp://nowhere:1", "tcp://:"};
+  static const char *const urls[] = {"tcp://127.0.0.1:9", "udp://127.0.0.1:9", "unix:@tavi-nobody", "tcp://:"};
+  /* Names are in e2e/test_names_alloc.c. */
   set_up(TAVI_BACKEND_AUTO);
-  for (size_t i = 0; i < 5; i++) {
+  for (size_t i = 0; i < 4; i++) {
     for (unsigned n = 1; fail_begin(n); n++) {
       struct tavi_conn *c = NULL;
       unsigned before = opened;

@@ -44,7 +44,10 @@ TEST(sockaddr__ip_literals__come_back_in_canonical_form) {
 
 TEST(sockaddr__what_is_no_literal__is_refused) {
   const char *bad[] = {"", "localhost", "1.2.3", "1.2.3.4.5", "256.0.0.1", "1.2.3.4 ", " 1.2.3.4", "01.2.3.4x", "[::1]",
-                       ":::", "1:2:3:4:5:6:7", "::1::", "fe80::1%lo", "12345::", "example.com", "0x7f.0.0.1"};
+                       ":::", "1:2:3:4:5:6:7", "::1::", "12345::", "example.com", "0x7f.0.0.1",
+                       "2001:db8::1%lo", "::1%lo", "127.0.0.1%lo", "fe80::1%", "fe80::1%nobody", "fe80::1%0",
+                       "fe80::1%4000000000", "fe80::1%99999999999999999999", "fe80::1%1x", "fe80::1%%lo", "%lo", "fe80%lo",
+                       "0000:0000:0000:0000:0000:0000:0000:0000:fe80::1%lo"};
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     test_note("%s", bad[i]);
     CHECK(!tavi__sockaddr_ip(bad[i], 1, &addr));
@@ -68,6 +71,52 @@ TEST(sockaddr__peer__keeps_address_and_port) {
       CHECK(memcmp(&peer, &again, sizeof peer) == 0);
     }
   }
+}
+
+/* The loopback interface is the first, and is called lo. */
+TEST(sockaddr__link_local_zone__is_kept_and_shown) {
+  static const struct {
+    const char *in, *out;
+  } cases[] = {
+      {"fe80::1%lo", "fe80::1%lo"},   {"fe80::1%1", "fe80::1%lo"}, {"FE80::1:2%lo", "fe80::1:2%lo"},
+      {"febf::1%lo", "febf::1%lo"},   {"ff02::fb%lo", "ff02::fb%lo"}, {"ff01::1%lo", "ff01::1%lo"},
+  };
+  CHECK_INT(tavi__interface("lo"), 1);
+  CHECK_INT(tavi__interface("1"), 1);
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct tavi__peer peer, again;
+    struct tavi__sockaddr back;
+    test_note("%s", cases[i].in);
+    if (!CHECK(tavi__sockaddr_ip(cases[i].in, 53, &addr))) continue;
+    tavi__sockaddr_text(&addr, &text);
+    CHECK(host_is(cases[i].out) && text.is_ipv6);
+    tavi__sockaddr_to_peer(&addr, &peer);
+    CHECK_INT(peer.scope, 1);
+    tavi__peer_to_sockaddr(&peer, true, &back);
+    tavi__sockaddr_to_peer(&back, &again);
+    CHECK(memcmp(&peer, &again, sizeof peer) == 0 && back.len == addr.len);
+    CHECK(memcmp(back.u.bytes, addr.u.bytes, addr.len) == 0);
+  }
+}
+
+TEST(sockaddr__interface_that_has_gone__is_shown_by_its_number) {
+  const struct tavi__peer peer = {.ip = {0xfe, 0x80, [15] = 7}, .port = 1, .family = 6, .scope = 4000000000};
+  tavi__peer_text(&peer, &text);
+  CHECK(host_is("fe80::7%4000000000"));
+}
+
+TEST(sockaddr__groups__are_told_from_others) {
+  const char *groups[] = {"224.0.0.0", "239.255.255.255", "ff02::1", "ff3e::8000:1", "::ffff:224.0.0.251"};
+  const char *others[] = {"223.255.255.255", "240.0.0.1", "255.255.255.255", "0.0.0.0", "fe80::1", "::", "::ffff:1.2.3.4"};
+  for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++) {
+    test_note("%s", groups[i]);
+    CHECK(tavi__sockaddr_ip(groups[i], 0, &addr) && tavi__sockaddr_is_group(&addr));
+  }
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+    test_note("%s", others[i]);
+    CHECK(tavi__sockaddr_ip(others[i], 0, &addr) && !tavi__sockaddr_is_group(&addr));
+  }
+  CHECK(tavi__sockaddr_unix("/x", &addr) && !tavi__sockaddr_is_group(&addr));
 }
 
 TEST(sockaddr__none__has_empty_text) {

@@ -6,7 +6,8 @@
 
 # What the build itself needs, and what it uses when it is there. Each further package stands in the script that
 # needs it.
-BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config python3 python3-dev zlib1g-dev libbrotli-dev libzstd-dev)
+BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config python3 python3-dev
+  zlib1g-dev libc-ares-dev libssl-dev libbrotli-dev libzstd-dev)
 
 need_packages() {
   local package missing=() as_root=()
@@ -77,4 +78,27 @@ quietly() {
   fi
   rm -f "$log"
   return $status
+}
+
+# unpack_packages DIR NAME...: the files of Debian packages below DIR, without installing them: for programs that are
+# tested against and that a computer should not get for that, such as a second daemon for its clock. What cannot be had
+# is left out; its tests are skipped.
+unpack_packages() {
+  local dir=$1 package work
+  shift
+  command -v apt-get >/dev/null || return 0
+  for package in "$@"; do
+    if [ -e "$dir/.$package" ]; then
+      continue
+    fi
+    work=$(mktemp -d)
+    if (cd "$work" && apt-get -qq download "$package" && mkdir all && dpkg-deb -x ./*.deb all) >/dev/null 2>&1; then
+      mkdir -p "$dir"
+      cp -R "$work/all/." "$dir"
+      touch "$dir/.$package"
+    else
+      echo "The Debian package $package cannot be downloaded: what is tested against it is skipped" >&2
+    fi
+    rm -rf "$work"
+  done
 }
