@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Asks time servers what time it is, all at once: ask_time [URL...], by default sntp://pool.ntp.org. Ends with 0 when one
- * of them has answered. */
+ * Asks time servers what time it is, all at once: ask_time [URL...], by default sntp://pool.ntp.org. Ends with 0 when
+ * one of them has answered. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <tavi.h>

@@ -10,7 +10,8 @@ cd "$(dirname "$0")/.."
 build=${TAVI_BUILD_DIR:-build}
 
 # g++ compiles the public headers as C++; curl is the client of the end-to-end tests, dnsmasq a name server.
-need_packages "${BUILD_PACKAGES[@]}" g++ curl dnsmasq-base python3-pytest python3-pytest-timeout python3-pytest-asyncio
+need_packages "${BUILD_PACKAGES[@]}" g++ curl dnsmasq-base nginx-light tinyproxy \
+  python3-pytest python3-pytest-timeout python3-pytest-asyncio
 # chrony is unpacked only: installed, it would begin to set this computer's clock, in the place of what does so now.
 unpack_packages "$build/programs" chrony
 

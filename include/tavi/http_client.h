@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * HTTP requests: a URL in, a response out. Connections are opened, kept and used again behind the scenes, redirects are
- * followed, bodies decoded. (To write requests by hand on a connection of one's own: tavi_http_connect() in tavi/http.h.)
+ * followed, bodies decoded. (To write requests by hand on a connection of one's own: tavi_http_connect() in
+ * tavi/http.h.)
  *
  *     static void on_done(struct tavi_http_call *call, const struct tavi_http_result *r, void *user) {
  *       if (r->err < 0) fprintf(stderr, "%s\n", r->text);
@@ -46,8 +47,8 @@ struct tavi_http_request {
   const struct tavi_http_header *headers;
   size_t header_count;
 
-  /* The body, one of these. From memory: copied, or, with `release`, taken: release(release_arg) is called exactly once,
-   * when it is not needed any more, on the loop's thread, possibly before tavi_http_request() returns. */
+  /* The body, one of these. From memory: copied, or, with `release`, taken: release(release_arg) is called exactly
+   * once, when it is not needed any more, on the loop's thread, possibly before tavi_http_request() returns. */
   struct tavi_slice body;
   void (*release)(void *arg);
   void *release_arg;
@@ -107,13 +108,14 @@ struct tavi_http_call_handlers {
 /* Begin a request.
  *
  * Owns:    the manager. *ret_call is valid until it is cancelled or on_done has returned. ret_call may be NULL.
- * Returns: 0, and then on_done is called in a later turn, for errors too: the URL cannot be used (TAVI_E_ADDRESS; https:
+ * Returns: 0, and then on_done is called in a later turn, for errors too: the URL cannot be used (TAVI_E_ADDRESS;
+ * https:
  *          TAVI_E_UNSUPPORTED), TAVI_E_RESOLVE, TAVI_E_REFUSED, TAVI_E_UNREACHABLE, TAVI_E_TIMEOUT, TAVI_E_RESET,
- *          TAVI_E_PROTOCOL (the response is wrong or ends too early), TAVI_E_LIMIT, TAVI_E_UNSUPPORTED (a coding that was
- *          not asked for; 101), TAVI_E_STATE (a redirect of a body that cannot be sent twice), TAVI_E_NOMEM,
+ *          TAVI_E_PROTOCOL (the response is wrong or ends too early), TAVI_E_LIMIT, TAVI_E_UNSUPPORTED (a coding that
+ *          was not asked for; 101), TAVI_E_STATE (a redirect of a body that cannot be sent twice), TAVI_E_NOMEM,
  *          TAVI_E_CLOSED.
- *          TAVI_E_ARG (method, headers, a combination that makes no sense), TAVI_E_NOMEM, TAVI_E_CLOSED (while the manager
- *          closes everything): nothing is called but `release`. */
+ *          TAVI_E_ARG (method, headers, a combination that makes no sense), TAVI_E_NOMEM, TAVI_E_CLOSED (while the
+ *          manager closes everything): nothing is called but `release`. */
 TAVI_API int tavi_http_request(struct tavi_manager *m, const struct tavi_http_request *req,
                                const struct tavi_http_call_handlers *handlers, void *user,
                                struct tavi_http_call **ret_call);
@@ -128,8 +130,8 @@ TAVI_API void tavi_http_call_pause(struct tavi_http_call *call);
 TAVI_API void tavi_http_call_resume(struct tavi_http_call *call);
 
 /* A piece of a streamed body, copied: from the first on_more on, until tavi_http_call_end().
- * Returns: 0; TAVI_E_STATE (not before on_more or after the end, more than body_length); TAVI_E_CLOSED: the server wants no
- * more of it, but its answer may be on its way; TAVI_E_LIMIT, TAVI_E_NOMEM: the call fails. */
+ * Returns: 0; TAVI_E_STATE (not before on_more or after the end, more than body_length); TAVI_E_CLOSED: the server
+ * wants no more of it, but its answer may be on its way; TAVI_E_LIMIT, TAVI_E_NOMEM: the call fails. */
 TAVI_API int tavi_http_call_send(struct tavi_http_call *call, const void *data, size_t len);
 
 /* The body is complete. Returns as above; TAVI_E_STATE also when bytes of body_length are missing. */

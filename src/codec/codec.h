@@ -70,9 +70,9 @@ struct tavi__decoder *tavi__decoder_new(unsigned coding);
 void tavi__decoder_free(struct tavi__decoder *d); /* NULL is accepted */
 
 /* Decode *in (moved behind what was used) to out[0..cap); cap is not 0. Call again while *ret_more is true, also when
- * nothing is left of *in: there is more to come from what was given. So the caller bounds the output, whatever the ratio.
- * Returns: the bytes written; TAVI_E_PROTOCOL (this is not that coding, or bytes follow its end), TAVI_E_NOMEM; then only
- * tavi__decoder_free() is left. */
+ * nothing is left of *in: there is more to come from what was given. So the caller bounds the output, whatever the
+ * ratio. Returns: the bytes written; TAVI_E_PROTOCOL (this is not that coding, or bytes follow its end), TAVI_E_NOMEM;
+ * then only tavi__decoder_free() is left. */
 int64_t tavi__decoder_put(struct tavi__decoder *d, struct tavi_slice *in, char *out, size_t cap, bool *ret_more);
 
 /* Could the input end here? False: it was cut off. (Nothing at all is a good end, too.) */

@@ -38,7 +38,7 @@ void tavi__http_client_bad(struct tavi_conn *c, int status) {
   if (status == 413)
     tavi__conn_fail(c, TAVI_E_LIMIT, "the response is longer than body_bytes_max");
   else if (status == 431)
-    tavi__conn_fail(c, TAVI_E_LIMIT, "the head of the response is longer than head_bytes_max or header_count_max allow");
+    tavi__conn_fail(c, TAVI_E_LIMIT, "the response's head is longer than head_bytes_max or header_count_max");
   else if (status == 500)
     tavi__conn_fail(c, TAVI_E_NOMEM, tavi_err_text(TAVI_E_NOMEM));
   else

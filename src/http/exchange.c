@@ -3,13 +3,14 @@
  * One request and its response on one link.
  *
  * The request is queued at once, also while the connection is being established; a streamed body is asked for when the
- * queue has room. The response comes by the machine of message.c: a small one whole, in on_message, and told from where it
- * lies; any other through a sink, which decodes, collects or tells, and holds the server back while the call is paused.
+ * queue has room. The response comes by the machine of message.c: a small one whole, in on_message, and told from where
+ * it lies; any other through a sink, which decodes, collects or tells, and holds the server back while the call is
+ * paused.
  *
- * A response may be complete before its request is (a refusal): then the rest is not sent, and the link ends. So does one
- * whose server speaks unasked, or has anything behind a response. A kept link that ends before the first byte of a
- * response was probably closed while it was idle: the request is sent once more, on a new one, unless the server may have
- * begun with something that must not be done twice (RFC 9112 section 9.3.1). */
+ * A response may be complete before its request is (a refusal): then the rest is not sent, and the link ends. So does
+ * one whose server speaks unasked, or has anything behind a response. A kept link that ends before the first byte of a
+ * response was probably closed while it was idle: the request is sent once more, on a new one, unless the server may
+ * have begun with something that must not be done twice (RFC 9112 section 9.3.1). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -328,8 +329,8 @@ static enum tavi__sink_state take(struct tavi__http_sink *s, struct tavi_slice d
 static int kept_msg(struct tavi_http_call *call, struct tavi__http_conf *conf, struct tavi_http_msg *ret_msg) {
   struct tavi__recvbuf *b = call->kept;
   size_t used;
-  int r = tavi__http1_response(b->bytes + b->start, call->head_len, question_of(call), &conf->limits, conf->fields, &used,
-                               ret_msg);
+  int r = tavi__http1_response(b->bytes + b->start, call->head_len, question_of(call), &conf->limits, conf->fields,
+                               &used, ret_msg);
   if (r != TAVI_WIRE_EVENT) return TAVI_E_PROTOCOL;
   ret_msg->body = (struct tavi_slice){b->bytes + b->start + call->head_len, b->len - call->head_len};
   return 0;
@@ -349,7 +350,8 @@ static void end(struct tavi__http_sink *s, struct tavi_conn *c, int status) {
   }
   if (more->trailers != NULL) {
     struct tavi_http_header *fields = conf->fields + conf->limits.header_count_max;
-    int count = tavi__http1_trailers((struct tavi_slice){more->trailers, more->trailers_len}, fields, TAVI__HTTP_TRAILERS);
+    struct tavi_slice raw = {more->trailers, more->trailers_len};
+    int count = tavi__http1_trailers(raw, fields, TAVI__HTTP_TRAILERS);
     msg.trailers = fields;
     msg.trailer_count = count > 0 ? (size_t) count : 0;
   }

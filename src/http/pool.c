@@ -2,9 +2,9 @@
  *
  * Links by the place they lead to: a scheme, host and port, or a proxy, behind which all hosts share them.
  *
- * The idle link that was used last is used next, since its server is the least likely to have closed it. A link that has
- * just told its response counts as idle a moment later, when what lies behind the response is known to be nothing; calls
- * that its on_done begins wait for that and do not open another. Hosts without links and calls are forgotten. */
+ * The idle link that was used last is used next, since its server is the least likely to have closed it. A link that
+ * has just told its response counts as idle a moment later, when what lies behind the response is known to be nothing;
+ * calls that its on_done begins wait for that and do not open another. Hosts without links and calls are forgotten. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -191,7 +191,8 @@ void tavi__http_link_gone(struct tavi__http_link *link) {
   tavi__http_dispatch(host);
 }
 
-static int open_link(struct tavi__http_host *host, const struct tavi_http_call *call, struct tavi__http_link **ret_link) {
+static int open_link(struct tavi__http_host *host, const struct tavi_http_call *call,
+                     struct tavi__http_link **ret_link) {
   struct tavi__http_pool *pool = host->pool;
   struct tavi_http_opts opts;
   tavi_http_opts_init(&opts);
@@ -252,7 +253,8 @@ void tavi__http_dequeue(struct tavi_http_call *call) {
 }
 
 /* An idle link, or a new one. Returns 0 and *ret_link NULL when none is to be had now. */
-static int take_link(struct tavi__http_host *host, const struct tavi_http_call *call, struct tavi__http_link **ret_link) {
+static int take_link(struct tavi__http_host *host, const struct tavi_http_call *call,
+                     struct tavi__http_link **ret_link) {
   bool wants_new = call->req.uses_new_connection || call->was_retried;
   *ret_link = NULL;
   if (!wants_new && !tavi__list_empty(&host->idle)) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Redirects (RFC 9110 section 15.4). What is to come is found out when the head is there; it is done when the body is, or
- * when that is too long to wait for. Credentials and cookies go to no other origin, and nothing goes from https to http. */
+ * Redirects (RFC 9110 section 15.4). What is to come is found out when the head is there; it is done when the body is,
+ * or when that is too long to wait for. Credentials and cookies go to no other origin, and nothing goes from https to
+ * http. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -253,7 +253,8 @@ void tavi__http_call_fail_verbatim(struct tavi_http_call *call, int err, const c
 
 void tavi__http_call_fail(struct tavi_http_call *call, int err, const char *what) {
   char text[600];
-  snprintf(text, sizeof(text), "%.*s: %.400s", (int) (call->origin_len > 160 ? 160 : call->origin_len), call->url, what);
+  int origin_len = (int) (call->origin_len < 160 ? call->origin_len : 160);
+  snprintf(text, sizeof(text), "%.*s: %.400s", origin_len, call->url, what);
   tavi__http_call_fail_verbatim(call, err, text);
 }
 

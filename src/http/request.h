@@ -8,10 +8,11 @@
  *   redirect.c      the next request that a response asks for
  *   pool.c          links by host: opened, kept, used again; calls that wait for one
  *
- * A link is a connection of the client kind (client.c) whose user is the library. It has a call or none; a call has a link
- * or waits at its host for one. Who ends a link that has a call either ends the call or lets it wait again.
+ * A link is a connection of the client kind (client.c) whose user is the library. It has a call or none; a call has a
+ * link or waits at its host for one. Who ends a link that has a call either ends the call or lets it wait again.
  *
- * Nothing is told inside of tavi_http_request(): calls that fail at once are told by the pool's watch in the next turn. */
+ * Nothing is told inside of tavi_http_request(): calls that fail at once are told by the pool's watch in the next
+ * turn. */
 #ifndef TAVI_HTTP_REQUEST_H
 #define TAVI_HTTP_REQUEST_H
 
@@ -117,8 +118,8 @@ bool tavi__http_call_left(struct tavi_http_call *call);
 /* It has ended: on_done, then it is gone. It has no link any more. msg NULL: with an error. */
 void tavi__http_call_done(struct tavi_http_call *call, const struct tavi_http_msg *msg, bool was_kept);
 
-/* The same with an error. what: is put behind the host; verbatim: is the text as it is. It may have a link, which is closed.
- * Told in the next turn, or before that when everything is closed. */
+/* The same with an error. what: is put behind the host; verbatim: is the text as it is. It may have a link, which is
+ * closed. Told in the next turn, or before that when everything is closed. */
 void tavi__http_call_fail(struct tavi_http_call *call, int err, const char *what) TAVI__COLD;
 void tavi__http_call_fail_verbatim(struct tavi_http_call *call, int err, const char *text) TAVI__COLD;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a request says: its URL, taken apart and put together again so that it can be sent as it stands, and its headers,
- * which are written once and kept as lines.
+ * What a request says: its URL, taken apart and put together again so that it can be sent as it stands, and its
+ * headers, which are written once and kept as lines.
  *
  * A URL is judged strictly where two readers could disagree about the host (that is where credentials go), and mended
  * where people and servers are careless: spaces and bytes that are no ASCII become %XX. */
@@ -91,7 +91,7 @@ static char *put_target(char *to, struct tavi_slice uri) {
   return to;
 }
 
-/* "user:password" in Base64, decoded before (RFC 7617 section 2). NULL: *ret_err. */
+/* "user:password" in Base64, decoded before (RFC 7617 section 2). NULL: *ret_err says why. */
 static char *new_basic(const struct tavi_url *url, int *ret_err) {
   size_t max = url->user.len + 1 + url->pass.len;
   char *basic = malloc((max + 2) / 3 * 4 + 1);
@@ -101,8 +101,8 @@ static char *new_basic(const struct tavi_url *url, int *ret_err) {
   char *plain = basic + (max + 2) / 3 * 4 - max; /* the encoder's input may be the end of its output */
   int64_t user = tavi_percent_decode(url->user, false, plain);
   int64_t pass = user < 0 ? user : tavi_percent_decode(url->pass, false, plain + user + 1);
-  *ret_err = TAVI_E_ADDRESS;
   if (pass < 0 || max > TAVI__CREDENTIAL_BYTES) {
+    *ret_err = TAVI_E_ADDRESS;
     free(basic);
     return NULL;
   }

@@ -23,8 +23,8 @@ struct tavi__proto {
   void (*on_input)(struct tavi_conn *c);   /* bytes are in tavi__conn_input(); consume what can be used */
   bool (*on_eof)(struct tavi_conn *c);     /* the peer has closed its side; true: handled, false: drain and close */
   void (*on_reset)(struct tavi_conn *c);   /* the peer has reset the connection; NULL: close */
-  /* A write has found the peer gone. true: what it has sent before that is still wanted, nothing more will be queued, and
-   * the end is seen by reading. NULL: as on_reset. */
+  /* A write has found the peer gone. true: what it has sent before that is still wanted, nothing more will be queued,
+   * and the end is seen by reading. NULL: as on_reset. */
   bool (*on_cut)(struct tavi_conn *c);
   bool (*on_timeout)(struct tavi_conn *c); /* the read deadline passed; true: handled, false: fail */
   /* Raw bytes of the user are about to be queued (data NULL: len bytes of a file). 0: queue them; 1: drop them, they

@@ -39,8 +39,8 @@ int tavi__http1_request(const char *p, size_t len, const struct tavi__http1_limi
 /* What was asked, as far as it decides how a response is framed. */
 enum tavi__http1_question { TAVI__HTTP1_OTHER, TAVI__HTTP1_HEAD, TAVI__HTTP1_CONNECT };
 
-/* Parse one response head. As above; -431 when it is longer than the limits allow, any other error is -502 (a client has
- * no status to answer).
+/* Parse one response head. As above; -431 when it is longer than the limits allow, any other error is -502 (a client
+ * has no status to answer).
  * `question` decides about the body: none after HEAD, 1xx, 204, 304 and a 2xx to CONNECT (RFC 9112 section 6.3);
  * content_length then still tells what the field said. limits->target_bytes_max is not used. */
 int tavi__http1_response(const char *p, size_t len, enum tavi__http1_question question,

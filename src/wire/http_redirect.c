@@ -27,4 +27,6 @@ bool tavi__http_same_origin(const struct tavi_url *a, const struct tavi_url *b) 
   return true;
 }
 
-bool tavi__http_is_downgrade(const struct tavi_url *from, const struct tavi_url *to) { return from->is_tls && !to->is_tls; }
+bool tavi__http_is_downgrade(const struct tavi_url *from, const struct tavi_url *to) {
+  return from->is_tls && !to->is_tls;
+}

@@ -8,12 +8,12 @@
 
 #include "tavi/url.h"
 
-/* Does a response with this status and a Location ask for another request? (300 leaves a choice to the user, 304 is none,
- * 305 and 306 are history.) */
+/* Does a response with this status and a Location ask for another request? (300 leaves a choice to the user, 304 is
+ * none, 305 and 306 are history.) */
 bool tavi__http_is_redirect(int status);
 
-/* Does the next request become a GET without a body? After 303 all but HEAD do; after 301 and 302 POST does, as browsers
- * have it since ever; after 307 and 308 none. */
+/* Does the next request become a GET without a body? After 303 all but HEAD do; after 301 and 302 POST does, as
+ * browsers have it since ever; after 307 and 308 none. */
 bool tavi__http_redirect_to_get(int status, struct tavi_slice method);
 
 /* The same scheme, host and port: credentials may go there, too. Both were judged to be http or https URLs. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See uri.h. A URI is cut as the regular expression of RFC 3986 appendix B cuts it, so everything has its five parts; one
- * that is missing is told apart from one that is empty, because that decides what is taken from the base. */
+ * See uri.h. A URI is cut as the regular expression of RFC 3986 appendix B cuts it, so everything has its five parts;
+ * one that is missing is told apart from one that is empty, because that decides what is taken from the base. */
 #include "wire/uri.h"
 
 #include <stdbool.h>

@@ -165,6 +165,22 @@ TEST(nomem__udp_listen__is_an_error) {
   tear_down();
 }
 
+TEST(nomem__sntp_connect__is_an_error) {
+  static const struct tavi_sntp_handlers nothing = {.on_time = NULL};
+  set_up(TAVI_BACKEND_AUTO);
+  for (unsigned n = 1; fail_begin(n); n++) {
+    struct tavi_conn *c = NULL;
+    int err = tavi_sntp_connect(manager, "sntp://127.0.0.1:9", NULL, &nothing, NULL, &c);
+    if (!fail_end()) {
+      CHECK_INT(err, 0);
+      break;
+    }
+    CHECK_INT(err, TAVI_E_NOMEM);
+    CHECK(c == NULL);
+  }
+  tear_down();
+}
+
 static void on_timer(struct tavi_timer *t, void *user) {
   (void)t, (void)user;
 }
