@@ -52,7 +52,7 @@ TAVI_API void tavi_http_files_opts_init(struct tavi_http_files_opts *opts);
  * root: ends in NUL; need not be there (404). opts: NULL for defaults.
  * Returns: 0 when the answer has begun, or begins when a directory was read; TAVI_E_STATE, TAVI_E_CLOSED and
  *          TAVI_E_ARG as tavi_http_reply(); TAVI_E_NOMEM. Everything about the file is answered, not returned: 404, 403
- *          (no permission), 503 (no descriptors), 500.
+ *          (no permission), 503 (no descriptors, or hundreds of listings wait), 500.
  * Spec:    RFC 9110 sections 8.8, 13, 14. */
 TAVI_API int tavi_http_serve_dir(struct tavi_conn *c, const struct tavi_http_msg *msg, const char *root,
                                  const struct tavi_http_files_opts *opts);

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/limits.h"
 #include "loop/manager.h"
@@ -39,11 +38,16 @@ struct tavi__filecache {
 
 /* ==== the system's types ==== */
 
+static int lower(char c) { return c >= 'A' && c <= 'Z' ? c | 0x20 : c; }
+
 static int by_extension(const void *a, const void *b) {
   const struct tavi_slice *x = &((const struct system_type *) a)->extension;
   const struct tavi_slice *y = &((const struct system_type *) b)->extension;
-  int order = strncasecmp(x->ptr, y->ptr, x->len < y->len ? x->len : y->len);
-  return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
+  for (size_t i = 0; i < x->len && i < y->len; i++) {
+    int order = lower(x->ptr[i]) - lower(y->ptr[i]);
+    if (order != 0) return order;
+  }
+  return (x->len > y->len) - (x->len < y->len);
 }
 
 static char *read_system_text(size_t *ret_len) {

@@ -11,6 +11,7 @@
 
 #include "base/limits.h"
 #include "http/filecache.h"
+#include "loop/work.h"
 #include "os/entropy.h"
 #include "wire/http_accept.h"
 #include "wire/http_cond.h"
@@ -369,7 +370,9 @@ static int serve_below(const struct ask *a, char *name, bool is_dir) {
 
   entry = find_index(a, name);
   if (entry != NULL) return serve_file(a, entry, 200);
-  return a->opts->listing ? tavi__listing_serve(a->c, a->msg, a->root, name, a->opts) : say_missing(a);
+  if (!a->opts->listing) return say_missing(a);
+  if (tavi__work_waiting(a->c->src.manager) >= TAVI__LISTINGS_WAITING) return say(a, 503, "Too many listings\n");
+  return tavi__listing_serve(a->c, a->msg, a->root, name, a->opts);
 }
 
 /* Take the mount away from the front of a name. False: the name is not below it. */

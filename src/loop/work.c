@@ -138,6 +138,14 @@ void tavi__work_add(struct tavi_manager *m, struct tavi__job *job) {
   pthread_mutex_unlock(&w->lock);
 }
 
+unsigned tavi__work_waiting(struct tavi_manager *m) {
+  struct tavi__work *w = m->pool;
+  pthread_mutex_lock(&w->lock);
+  unsigned count = w->todo_count;
+  pthread_mutex_unlock(&w->lock);
+  return count;
+}
+
 void tavi__work_serve(struct tavi_manager *m) {
   struct tavi__work *w = m->pool;
   struct tavi__job *job;

@@ -23,4 +23,7 @@ struct tavi__job {
  * done() still comes in a turn. */
 void tavi__work_add(struct tavi_manager *m, struct tavi__job *job);
 
+/* How many jobs no worker has begun yet: who adds one for whatever a peer asks for has to have a maximum. */
+unsigned tavi__work_waiting(struct tavi_manager *m);
+
 #endif
