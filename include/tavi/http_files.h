@@ -8,10 +8,10 @@
  * (RFC 8615). Whatever is neither a regular file nor a directory is not there.
  *
  * An answer carries Content-Type, ETag, Last-Modified and Accept-Ranges; If-Match, If-Unmodified-Since, If-None-Match,
- * If-Modified-Since, If-Range and Range are obeyed in that order (RFC 9110 section 13.2.2). A file that is replaced while
- * it is sent is sent as it was; one that shrinks ends the connection, since the length that was promised cannot be
- * kept. Bytes that the system does not have in memory are read by another thread, so a slow disk
- * holds up nobody else.
+ * If-Modified-Since, If-Range and Range are obeyed in that order (RFC 9110 section 13.2.2). A file that is replaced
+ * while it is sent is sent as it was; one that shrinks ends the connection, since the length that was promised cannot
+ * be kept. Bytes that the system does not have in memory are read by another thread, so a slow disk holds up nobody
+ * else.
  *
  * Small files are kept in memory and looked at again (stat(2)) once in each turn of the loop that asks for them, so a
  * changed file is seen at once. Two things may be noticed a second later: that a compressed neighbour has appeared, and

@@ -156,7 +156,7 @@ static void sweep(struct tavi_timer *t, void *user) {
     fc->sweep_ms = now_ms + TAVI__FILES_UNUSED_MS;
 }
 
-/* Somebody who cancels all timers (tavi_manager_close_all()) cancels ours, too: its time tells whether it is running. */
+/* Who cancels all timers (tavi_manager_close_all()) cancels ours, too: its time tells whether it is running. */
 static void keep_sweeping(struct tavi__filecache *fc) {
   uint64_t now_ms = fc->manager->now_ms;
   if (now_ms <= fc->sweep_ms + TAVI__FILES_UNUSED_MS) return;
@@ -208,7 +208,7 @@ static void fill_validators(struct tavi__cached *e) {
   tavi__http1_date(e->modified_s, e->modified);
 }
 
-/* Read a small file whole. NULL: it is better sent from the file: it is in no memory yet, it changes, or we have none. */
+/* Read a small file whole. NULL: better send it from the file: it is in no memory yet, it changes, or we have none. */
 static struct tavi_shared *read_small(struct tavi__cached *e, int fd) {
   char bytes[TAVI__FILE_KEPT_BYTES];
   size_t size = (size_t) e->stat.size;
@@ -324,7 +324,9 @@ int tavi__filecache_find(struct tavi__filecache *fc, const char *root, const cha
 /* ==== compressed neighbours ==== */
 
 const char *tavi__filecache_ending(unsigned coding) {
-  return coding == TAVI_CODING_GZIP ? ".gz" : coding == TAVI_CODING_BROTLI ? ".br" : coding == TAVI_CODING_ZSTD ? ".zst" : "";
+  if (coding == TAVI_CODING_BROTLI) return ".br";
+  if (coding == TAVI_CODING_ZSTD) return ".zst";
+  return coding == TAVI_CODING_GZIP ? ".gz" : "";
 }
 
 unsigned tavi__filecache_neighbours(struct tavi__filecache *fc, struct tavi__cached *e) {

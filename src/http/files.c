@@ -209,8 +209,8 @@ static int send_range(const struct ask *a, const struct choice *ch, const struct
   return err;
 }
 
-/* The lines before one part of multipart/byteranges (RFC 9110 section 14.6), at `to`, where there is room for cap bytes.
- * Returns their length, also when there is no room. */
+/* The lines before one part of multipart/byteranges (RFC 9110 section 14.6), at `to`, where there is room for cap
+ * bytes. Returns their length, also when there is no room. */
 static size_t put_part_head(char *to, size_t cap, const char *boundary, const struct choice *ch,
                             const struct tavi__range *r) {
   char where[TAVI__HTTP_CONTENT_RANGE_BYTES];

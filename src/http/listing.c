@@ -3,8 +3,8 @@
  * A page that lists a directory. Reading it may take long (many entries, a slow disk), so another thread does that and
  * writes the page; the answer is begun before as a stream, and gets the page when it is ready.
  *
- * Names are hostile: in text they are escaped and set apart from the direction of the text around them (<bdi>), in links
- * everything is percent-encoded that is not a plain letter, and the page may run and load nothing. */
+ * Names are hostile: in text they are escaped and set apart from the direction of the text around them (<bdi>), in
+ * links everything is percent-encoded that is not a plain letter, and the page may run and load nothing. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

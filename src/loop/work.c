@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * See work.h. One queue under one lock; threads are started while there are more jobs than idle threads, up to a few, and
- * then stay. What is done goes back through a second list, and the loop is woken as by a wakeup from a thread.
+ * See work.h. One queue under one lock; threads are started while there are more jobs than idle threads, up to a few,
+ * and then stay. What is done goes back through a second list, and the loop is woken as by a wakeup from a thread.
  *
- * One pool per manager, not per process: managers share nothing, and the end of one has to wait for its own jobs only. */
+ * One pool per manager, not per process: managers share nothing, and the end of one waits for its own jobs only. */
 #include "loop/work.h"
 
 #include <assert.h>
@@ -118,7 +118,8 @@ static void start_thread(struct tavi__work *w) {
   if (err == 0)
     w->thread_count++;
   else if (w->thread_count == 0)
-    tavi__log(w->manager, TAVI_LOG_ERROR, "no thread for work that may block: %s; the loop does it", tavi_err_text(err));
+    tavi__log(w->manager, TAVI_LOG_ERROR, "no thread for work that may block: %s; the loop does it",
+              tavi_err_text(err));
 }
 
 void tavi__work_add(struct tavi_manager *m, struct tavi__job *job) {

@@ -3,9 +3,9 @@
  * Work that may block, for other threads: reading what the system does not have in memory, writing to disk, listing a
  * directory. A few threads per manager, started when there is work for the first time.
  *
- * A job is a struct of the caller's with this one in it. It is the worker's from tavi__work_add() until done() is called:
- * on the loop's thread, in a turn, exactly once for each job, also when the manager ends meanwhile. What a job uses of a
- * connection it knows by id. */
+ * A job is a struct of the caller's with this one in it. It is the worker's from tavi__work_add() until done() is
+ * called: on the loop's thread, in a turn, exactly once for each job, also when the manager ends meanwhile. What a job
+ * uses of a connection it knows by id. */
 #ifndef TAVI_LOOP_WORK_H
 #define TAVI_LOOP_WORK_H
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See file.h. Whether bytes are in memory costs two system calls to find out, so it is asked for a window of the file at a
- * time and believed for a moment. What is thrown out of memory within that moment is read by the loop itself: rare. */
+ * See file.h. Whether bytes are in memory costs two system calls to find out, so it is asked for a window of the file
+ * at a time and believed for a moment. What is thrown out of memory within that moment is read by the loop itself:
+ * rare. */
 #include "net/file.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * An open file that several send queues may hold ranges of. Its bytes are sent by the kernel; those that it does not have
- * in memory are fetched by another thread first, because a read from a disk would hold up everybody else.
+ * An open file that several send queues may hold ranges of. Its bytes are sent by the kernel; those that it does not
+ * have in memory are fetched by another thread first, because a read from a disk would hold up everybody else.
  *
  * The loop's thread alone counts references. */
 #ifndef TAVI_NET_FILE_H

@@ -29,9 +29,9 @@ static inline bool tavi__disk_same(const struct tavi__disk_stat *a, const struct
  * way there leads through a file, round in circles, or is too long), TAVI_E_ACCESS, TAVI_E_DESCRIPTORS, ... */
 int tavi__disk_open(const char *path, struct tavi__disk_stat *ret_stat);
 
-/* Open `name` (no '/' in front, no ".."; "" is the root itself) below the directory `root`. Unless links_out, no symbolic
- * link on the way leads out of the root: that is TAVI_E_NOT_FOUND. (openat2 with RESOLVE_BENEATH; where the kernel
- * lacks it, or a sandbox forbids it, no link is followed at all.) The root itself may be reached by links. */
+/* Open `name` (no '/' in front, no ".."; "" is the root itself) below the directory `root`. Unless links_out, no
+ * symbolic link on the way leads out of the root: that is TAVI_E_NOT_FOUND. (openat2 with RESOLVE_BENEATH; where the
+ * kernel lacks it, or a sandbox forbids it, no link is followed at all.) The root itself may be reached by links. */
 int tavi__disk_open_below(const char *root, const char *name, bool links_out, struct tavi__disk_stat *ret_stat);
 
 /* The same without reading it, so no permission to read is needed. Returns 0 or an error. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See mime.h. Our own table goes before the system's: text that the web reads as UTF-8 says so, and a program behaves the
- * same on systems without a database. */
+ * See mime.h. Our own table goes before the system's: text that the web reads as UTF-8 says so, and a program behaves
+ * the same on systems without a database. */
 #include "wire/mime.h"
 
 #include <string.h>
