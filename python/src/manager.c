@@ -199,8 +199,7 @@ static PyObject *manager_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyOb
   return (PyObject *)self;
 }
 
-/* Returns false with an exception set when the manager cannot be used. */
-static bool check_open(const struct tavi_py_manager *self) {
+bool tavi_py_check_open(const struct tavi_py_manager *self) {
   if (self->c != NULL && !self->closing)
     return true;
   PyErr_SetString(PyExc_RuntimeError,
@@ -225,7 +224,7 @@ static PyObject *poll_once(struct tavi_py_manager *self, int timeout_ms) {
                                                       : "poll() is not reentrant: this is a handler of the Manager");
     return NULL;
   }
-  if (!check_open(self))
+  if (!tavi_py_check_open(self))
     return NULL;
 
   self->polling = true;
@@ -380,7 +379,7 @@ static PyObject *open_with(struct tavi_py_manager *self, struct opening *o, bool
       tavi_py_connection_new(self->state, o->handler, listening ? TAVI_PY_LISTENING : 0);
   if (conn == NULL)
     return NULL;
-  if (!check_open(self)) { /* asked only now: making the object can run any code */
+  if (!tavi_py_check_open(self)) { /* asked only now: making the object can run any code */
     Py_DECREF(conn);
     return NULL;
   }
@@ -408,7 +407,7 @@ static PyObject *open_any(PyObject *op, bool listening, PyObject *const *args, P
   char *url = NULL;
   PyObject *result = NULL;
 
-  if (!check_open(self) || parse_opening(&o, listening, args, nargs, kwnames) < 0)
+  if (!tavi_py_check_open(self) || parse_opening(&o, listening, args, nargs, kwnames) < 0)
     return NULL;
 
   int err = tavi_py_url(o.url.data, listening, o.http, &use, &url);
@@ -425,7 +424,8 @@ PyDoc_STRVAR(listen_doc,
 "listen($self, /, url, handler=None, *, http=None, reuse_port=None, defer_accept=None, backlog=None, "
 "idle_timeout_ms=None, write_timeout_ms=None, recv_bytes_max=None, send_bytes_max=None, send_high_water=None, "
 "send_low_water=None, head_bytes_max=None, target_bytes_max=None, header_count_max=None, body_bytes_max=None, "
-"head_timeout_ms=None, body_timeout_ms=None, keepalive_timeout_ms=None)\n"
+"head_timeout_ms=None, body_timeout_ms=None, keepalive_timeout_ms=None, proxy_protocol_from=None, "
+"forwarded_from=None)\n"
 "--\n"
 "\n"
 "Listen, and return the listener as a Connection.\n"
@@ -441,6 +441,11 @@ PyDoc_STRVAR(listen_doc,
 "keepalive_timeout_ms (75,000) are milliseconds, 0 for no limit; recv_bytes_max (3 MiB), send_bytes_max (64\n"
 "MiB), send_high_water (1 MiB), send_low_water (256 KiB), head_bytes_max (64 KiB), target_bytes_max (16 KiB)\n"
 "and body_bytes_max (16 MiB) are bytes; header_count_max (128) counts headers.\n"
+"\n"
+"Behind proxies: a list of addresses and networks, such as '10.0.0.0/8, ::1', with 'unix' for all peers on\n"
+"Unix sockets. Those of proxy_protocol_from must begin each connection with a PROXY protocol header (version 1\n"
+"or 2), and remote_addr is then the client's; of those of forwarded_from, origin() believes the Forwarded and\n"
+"X-Forwarded-* headers. At first nobody is believed.\n"
 "\n"
 "RuntimeError 'Failed to listen on ...' with the reason, or when the manager is closed. May be called from\n"
 "any thread.");
@@ -506,7 +511,7 @@ static PyObject *manager_wakeup(PyObject *op, PyObject *const *args, Py_ssize_t 
     PyErr_Format(PyExc_TypeError, "data must be bytes, not %.100s", Py_TYPE(values[1])->tp_name);
     return NULL;
   }
-  if (!check_open(self))
+  if (!tavi_py_check_open(self))
     return NULL;
   if (!self->wakeup_enabled || id == 0)
     Py_RETURN_FALSE;
@@ -546,7 +551,7 @@ static PyObject *manager_timer_add(PyObject *op, PyObject *const *args, Py_ssize
     return NULL;
   int repeat = values[2] ? PyObject_IsTrue(values[2]) : 0;
   int run_now = values[3] ? PyObject_IsTrue(values[3]) : 0;
-  if (repeat < 0 || run_now < 0 || !check_open(self))
+  if (repeat < 0 || run_now < 0 || !tavi_py_check_open(self))
     return NULL;
 
   uint64_t delay_ms = run_now ? 0 : (uint64_t)period_ms;
@@ -559,9 +564,11 @@ static PyObject *manager_timer_add(PyObject *op, PyObject *const *args, Py_ssize
 /* CLOSE handlers run in here, with the library's manager still whole. */
 static void close_manager(struct tavi_py_manager *self) {
   self->closing = true;
+  tavi_py_channels_close(self);
   tavi_manager_free(self->c);
   self->c = NULL;
   tavi_py_timers_release(self);
+  tavi_py_receiving_release(self);
   print_log(self);
   self->closing = false;
 }
@@ -699,7 +706,7 @@ static PyObject *manager_run(PyObject *op, PyObject *const *args, Py_ssize_t nar
     return NULL;
   if (value != NULL && tavi_py_integer(value, "poll_ms", INT_MIN, INT_MAX, &poll_ms) < 0)
     return NULL;
-  if (!check_open(self))
+  if (!tavi_py_check_open(self))
     return NULL;
   PyObject *signal = PyImport_ImportModule("signal");
   PyObject *handler = signal ? PyCFunction_New(&on_run_signal_def, op) : NULL;
@@ -750,7 +757,7 @@ static PyObject *manager_fileno(PyObject *op, PyObject *Py_UNUSED(ignored)) {
   struct tavi_py_manager *self = (struct tavi_py_manager *)op;
   int fd;
 
-  if (!check_open(self))
+  if (!tavi_py_check_open(self))
     return NULL;
 
   int err = tavi_manager_fd(self->c, &fd);
@@ -797,7 +804,7 @@ static int manager_traverse(PyObject *op, visitproc visit, void *arg) {
     Py_VISIT(conn);
   for (struct tavi_py_timer *timer = self->timers; timer != NULL; timer = timer->next)
     Py_VISIT(timer);
-  return 0;
+  return tavi_py_receiving_traverse(self, visit, arg);
 }
 
 static int manager_clear(PyObject *op) {
@@ -851,6 +858,7 @@ static PyMethodDef manager_methods[] = {
     {"connect", TAVI_PY_FASTCALL(manager_connect), connect_doc},
     {"wakeup", TAVI_PY_FASTCALL(manager_wakeup), wakeup_doc},
     {"timer_add", TAVI_PY_FASTCALL(manager_timer_add), timer_add_doc},
+    TAVI_PY_ENTRY(event_channel),
     {"run", TAVI_PY_FASTCALL(manager_run), run_doc},
     {"fileno", manager_fileno, METH_NOARGS, fileno_doc},
     {"close", manager_close, METH_NOARGS, close_doc},

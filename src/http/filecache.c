@@ -290,10 +290,13 @@ static int load(struct tavi__filecache *fc, const char *root, const char *name, 
 static bool is_current(const struct tavi__filecache *fc, struct tavi__cached *e, const char *root) {
   struct tavi__disk_stat now;
   uint64_t now_ms = fc->manager->now_ms;
+  int err = TAVI_E_DESCRIPTORS;
   if (!e->is_settled) return false;
-  bool walks = root != NULL && !e->links_out && now_ms >= e->walked_ms + TAVI__FILES_WALK_MS;
-  if (walks) e->walked_ms = now_ms;
-  int err = walks ? tavi__disk_stat_below(root, e->path + e->name_at, false, &now) : tavi__disk_stat(e->path, &now);
+  if (root != NULL && !e->links_out && now_ms >= e->walked_ms + TAVI__FILES_WALK_MS) {
+    err = tavi__disk_stat_below(root, e->path + e->name_at, false, &now);
+    if (err == 0) e->walked_ms = now_ms;
+  }
+  if (err == TAVI_E_DESCRIPTORS) err = tavi__disk_stat(e->path, &now); /* needs none */
   return err == 0 && tavi__disk_same(&e->stat, &now);
 }
 

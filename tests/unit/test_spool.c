@@ -4,9 +4,12 @@
  * with whole forms: tests/e2e/test_http_form_files.c.) */
 #include "os/spool.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "test.h"
@@ -69,4 +72,29 @@ TEST(spool__a_directory_that_takes_no_files) {
   CHECK_INT(s.fd, -1);
   CHECK(s.name[0] == '\0');
   close(proc);
+}
+
+/* A linked file cannot be linked again: it has to keep its name for the next attempt. */
+TEST(spool__saving_that_failed__may_be_tried_again) {
+  char folder[] = "/tmp/tavi-spool-XXXXXX", taken[64], good[64], bytes[4] = "";
+  CHECK(mkdtemp(folder) != NULL);
+  snprintf(taken, sizeof(taken), "%s/folder", folder);
+  snprintf(good, sizeof(good), "%s/good", folder);
+  CHECK_INT(mkdir(taken, 0700), 0);
+  struct tavi__spool s;
+  directory = tavi__spool_directory(folder);
+  CHECK_INT(tavi__spool_open(&s, directory), 0);
+  CHECK_INT(tavi__spool_write(&s, "abc", 3, 0), 0);
+  for (int i = 0; i < 2; i++) CHECK(tavi__spool_save(&s, taken) < 0);
+  CHECK_INT(tavi__spool_save(&s, good), 0);
+  CHECK_INT(tavi__spool_save(&s, good), TAVI_E_STATE);
+  close_one(&s);
+
+  int fd = open(good, O_RDONLY);
+  CHECK_INT(read(fd, bytes, 4), 3);
+  CHECK(memcmp(bytes, "abc", 3) == 0);
+  close(fd);
+  CHECK_INT(unlink(good), 0);
+  CHECK_INT(rmdir(taken), 0);
+  CHECK_INT(rmdir(folder), 0); /* nothing else is there */
 }
