@@ -16,6 +16,7 @@ set(TAVI_SOURCES
   src/http/client.c
   src/http/compress.c
   src/http/cookie.c
+  src/http/file_answer.c
   src/http/filecache.c
   src/http/files.c
   src/http/follow.c

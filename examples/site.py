@@ -10,7 +10,7 @@ import sys
 from cymongoose import MG_EV_HTTP_HDRS, MG_EV_HTTP_MSG, Manager
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Site</title><h1>Site</h1><p><a href="/files/">Files</a>
+<style>body { overflow-wrap: anywhere }</style><title>Site</title><h1>Site</h1><p><a href="/files/">Files</a>
 <form action="/upload" method="post" enctype="multipart/form-data">
 <input type="file" name="file" multiple required><button>Upload</button></form>
 <ul id="news"></ul>

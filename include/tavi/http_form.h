@@ -38,7 +38,7 @@ TAVI_API int tavi_multipart_boundary(struct tavi_slice content_type, struct tavi
 
 /* The next part of a whole body.
  *
- * boundary: as above; an empty one is taken from the first line of the body that begins with "--".
+ * boundary: as above; an empty one is taken from the first line of the body, which then has to be a delimiter.
  * *offset:  0 at first; moved behind the part.
  * Returns:  0 and the part, borrowed from body; TAVI_E_NOT_FOUND behind the last one; TAVI_E_PROTOCOL when the body is
  *           no multipart body, or a part has no end, no name, or more than 8 KiB of header lines. */

@@ -220,12 +220,35 @@ static struct tavi_shared *read_small(struct tavi__cached *e, int fd) {
   return tavi_shared_new(bytes, size, &shared) == 0 ? shared : NULL;
 }
 
-/* The descriptor of what was found is taken. */
-static int take_file(struct tavi__filecache *fc, struct tavi__cached *e, int fd) {
-  if (e->stat.kind != TAVI__DISK_FILE) {
+/* Look at it, and open it when it is a file: a directory may be one that is entered and not read, and a pipe or a
+ * device would notice. Returns 0, *ret_fd -1 for a directory. */
+static int open_file(const char *root, const char *name, bool links_out, struct tavi__disk_stat *ret_stat,
+                     int *ret_fd) {
+  *ret_fd = -1;
+  int err = root != NULL ? tavi__disk_stat_below(root, name, links_out, ret_stat) : tavi__disk_stat(name, ret_stat);
+  if (err < 0 || ret_stat->kind == TAVI__DISK_DIR) return err;
+  if (ret_stat->kind != TAVI__DISK_FILE) return TAVI_E_NOT_FOUND;
+
+  int fd = root != NULL ? tavi__disk_open_below(root, name, links_out, ret_stat) : tavi__disk_open(name, ret_stat);
+  if (fd < 0) return fd;
+  if (ret_stat->kind != TAVI__DISK_FILE) { /* it has just become something else */
     tavi__fd_close(fd);
-    return e->stat.kind == TAVI__DISK_DIR ? 0 : TAVI_E_NOT_FOUND;
+    return TAVI_E_NOT_FOUND;
   }
+  *ret_fd = fd;
+  return 0;
+}
+
+static int find_file(struct tavi__filecache *fc, const char *root, const char *name, bool links_out,
+                     struct tavi__disk_stat *ret_stat, int *ret_fd) {
+  int err = open_file(root, name, links_out, ret_stat, ret_fd);
+  if (err != TAVI_E_DESCRIPTORS) return err;
+  evict(fc, 0, 0); /* we may hold those that are missing */
+  return open_file(root, name, links_out, ret_stat, ret_fd);
+}
+
+/* The descriptor is taken. */
+static int take_file(struct tavi__filecache *fc, struct tavi__cached *e, int fd) {
   e->type = type_of(fc, e->path + e->name_at);
   e->bytes = read_small(e, fd);
   if (e->bytes != NULL) {
@@ -236,21 +259,11 @@ static int take_file(struct tavi__filecache *fc, struct tavi__cached *e, int fd)
   return e->file != NULL ? 0 : TAVI_E_NOMEM;
 }
 
-static int open_it(struct tavi__filecache *fc, const char *root, const char *name, bool links_out,
-                   struct tavi__disk_stat *ret_stat) {
-  int fd, tries = 0;
-  do { /* we may hold the descriptors that are missing */
-    if (tries++ > 0) evict(fc, 0, 0);
-    fd = root != NULL ? tavi__disk_open_below(root, name, links_out, ret_stat) : tavi__disk_open(name, ret_stat);
-  } while (fd == TAVI_E_DESCRIPTORS && tries < 2);
-  return fd;
-}
-
 static int load(struct tavi__filecache *fc, const char *root, const char *name, bool links_out, uint64_t hash,
                 struct tavi__cached **ret_entry) {
   struct tavi__disk_stat st;
-  int fd = open_it(fc, root, name, links_out, &st);
-  if (fd < 0) return fd;
+  int fd, err = find_file(fc, root, name, links_out, &st, &fd);
+  if (err < 0) return err;
 
   size_t root_len = root == NULL ? 0 : strlen(root) + 1, name_len = strlen(name);
   struct tavi__cached *e = calloc(1, sizeof(*e) + root_len + name_len + 1);
@@ -270,7 +283,7 @@ static int load(struct tavi__filecache *fc, const char *root, const char *name, 
   e->walked_ms = fc->manager->now_ms;
   e->is_settled = is_settled(&st);
   fill_validators(e);
-  int err = take_file(fc, e, fd);
+  if (fd >= 0) err = take_file(fc, e, fd);
   if (err < 0) {
     free(e);
     return err;

@@ -15,6 +15,7 @@ struct tavi_manager;
 
 struct tavi__job {
   struct tavi__job *next;
+  bool is_patient;                     /* it is only run when no other job waits, one of these at a time */
   void (*run)(struct tavi__job *job);  /* on another thread: touches the job alone */
   void (*done)(struct tavi__job *job, struct tavi_manager *m); /* on the loop's; the job is the caller's again */
 };
@@ -23,7 +24,7 @@ struct tavi__job {
  * done() still comes in a turn. */
 void tavi__work_add(struct tavi_manager *m, struct tavi__job *job);
 
-/* How many jobs no worker has begun yet: who adds one for whatever a peer asks for has to have a maximum. */
-unsigned tavi__work_waiting(struct tavi_manager *m);
+/* How many patient jobs no worker has begun yet: who adds one for whatever a peer asks for has to have a maximum. */
+unsigned tavi__work_patient_count(struct tavi_manager *m);
 
 #endif

@@ -16,8 +16,9 @@ struct tavi_conn;
 struct tavi__file {
   size_t refs;
   int fd;
-  uint64_t near_start, near_end; /* bytes that were found in memory ... */
-  uint64_t near_until_ms;        /* ... which is believed until then */
+  uint64_t near;          /* bit n: all of window n was found in memory ... */
+  uint64_t size;          /* ... of so many bytes ... */
+  uint64_t near_until_ms; /* ... which is believed until then */
 };
 
 /* One reference. fd is taken: closed with the last one, or when memory ran out (NULL). */

@@ -43,14 +43,18 @@ int tavi__disk_stat(const char *path, struct tavi__disk_stat *ret_stat);
 /* Up to len bytes from offset on; fewer at the end of the file. Returns their number or an error. */
 ssize_t tavi__disk_read(int fd, void *to, size_t len, uint64_t offset);
 
-/* Would reading these bytes not wait for a disk? Judged by the first and the last one; true when it cannot be told. */
+/* Bytes of the file now; 0 when that cannot be told. */
+uint64_t tavi__disk_size(int fd);
+
+/* Would reading these bytes, which the file has, not wait for a disk? Where the kernel cannot say so exactly, one in
+ * 64 KiB is tried; true when it cannot be told at all. */
 bool tavi__disk_is_near(int fd, uint64_t offset, size_t len);
 
 /* Wait until they are in memory. */
 void tavi__disk_fetch(int fd, uint64_t offset, size_t len);
 
-/* Call entry() for each name in the directory, but "." and "..", in no order, until it returns false. fd is read, not
- * closed. Returns 0 or an error. */
-int tavi__disk_list(int fd, bool (*entry)(const char *name, void *arg), void *arg);
+/* Call entry() for each name in the directory, but "." and "..", in no order, until it returns false. stat: NULL for a
+ * symbolic link, which is not followed here. fd is read, not closed. Returns 0 or an error. */
+int tavi__disk_list(int fd, bool (*entry)(const char *name, const struct tavi__disk_stat *stat, void *arg), void *arg);
 
 #endif

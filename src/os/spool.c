@@ -154,3 +154,8 @@ void tavi__spool_close(struct tavi__spool *s) {
   close(s->fd);
   s->fd = -1;
 }
+
+void tavi__spool_forget(struct tavi__spool *s) {
+  if (s->fd >= 0) close(s->fd);
+  s->fd = -1;
+}

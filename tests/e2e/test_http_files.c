@@ -223,14 +223,18 @@ TEST(ranges__more_than_the_cap__whole_file) {
   site_stop();
 }
 
-TEST(ranges__content_type_of_the_callers__has_no_place_for_parts) {
+TEST(ranges__content_type_of_the_callers__is_that_of_each_part) {
   struct tavi_http_header own = HEADER("Content-Type", "application/x-own");
   site_start();
   put_pattern("www/f", SMALL, 1, O_TRUNC);
   opts.headers = &own;
   opts.header_count = 1;
-  CHECK_INT(status_of("GET", "/f", "Range: bytes=0-1,5-6\r\n"), 200);
-  CHECK_PATTERN(got.body, SMALL, 1);
+  CHECK_INT(status_of("GET", "/f", "Range: bytes=0-1,5-6\r\n"), 206);
+  const char *type = find_header(&got, "Content-Type"), own_type[] = "Content-Type: application/x-own\r\n";
+  CHECK(type != NULL && strncmp(type, "multipart/byteranges; boundary=", 31) == 0);
+  const char *first = memmem(got.body.ptr, got.body.len, own_type, strlen(own_type));
+  CHECK(first != NULL && memmem(first + 1, (size_t) (got.body.ptr + got.body.len - first) - 1, own_type,
+                                strlen(own_type)) != NULL);
   CHECK_INT(status_of("GET", "/f", "Range: bytes=0-1\r\n"), 206);
   CHECK(header_is(&got, "Content-Type", "application/x-own"));
   stop_asking();

@@ -43,9 +43,10 @@ class Site:
         (folder / "outside" / "canary").write_bytes(CANARY)
         self.server = self.port = None
 
-    def start(self, *options):
+    def start(self, *options, wrapper=()):
         self.stop()
-        self.server = subprocess.Popen([SERVER, str(self.root), *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.server = subprocess.Popen([*wrapper, SERVER, str(self.root), *options], stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE)
         self.port = int(self.server.stdout.readline())
         return self
 
@@ -328,6 +329,33 @@ class TestHidden:
             assert site.ask("/" + name)[::2] == (200, name.encode())
         assert links_of(site.ask("/")[2]) == ["./.git/", "./.well-known/", "./d/", "./.secret"]
         assert site.ask("/.git/../../canary")[0] == 400
+
+
+# A superuser who may not pass over the modes of files; who is none cannot anyway.
+ORDINARY = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all") if os.geteuid() == 0 else ()
+
+
+class TestModes:
+    def test_index_that_must_not_be_read_is_not_replaced_by_a_listing(self, site):
+        site.put("d/index.html", "index").chmod(0)
+        site.put("d/secret-name")
+        site.start(wrapper=ORDINARY)
+        assert site.ask("/d/index.html")[0] == 403
+        status, _, body = site.ask("/d/")
+        assert status == 403 and b"secret-name" not in body
+
+    def test_directory_that_is_entered_and_not_read(self, site):
+        site.put("d/index.html", "index")
+        site.put("d/f", "file")
+        site.put("e/f", "file")
+        for name in "de":
+            (site.root / name).chmod(0o311)
+        site.start(wrapper=ORDINARY)
+        assert site.ask("/d/")[2] == b"index" and site.ask("/d/f")[2] == b"file" and site.ask("/e/f")[2] == b"file"
+        status, _, body = site.ask("/e/")
+        assert status == 403 and b"<table" not in body
+        for name in "de":
+            (site.root / name).chmod(0o755)
 
 
 class TestRedirect:
