@@ -24,6 +24,7 @@ set(TAVI_SOURCES
   src/http/listing.c
   src/http/lookup.c
   src/http/message.c
+  src/http/mimetypes.c
   src/http/origin.c
   src/http/server.c
   src/http/sse.c

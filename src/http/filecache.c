@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "http/mimetypes.h"
 #include "loop/manager.h"
 #include "net/sendq.h"
 #include "os/sock.h"
@@ -17,96 +18,15 @@
 
 enum { BUCKETS = 512 };
 
-/* One extension of the system's table. */
-struct system_type {
-  struct tavi_slice extension;
-  const char *type;
-};
-
 struct tavi__filecache {
   struct tavi__part part; /* first */
   struct tavi_manager *manager;
   struct tavi__node used;  /* struct tavi__cached, the last one used is the last */
   size_t count, bytes;
   uint64_t sweep_ms;       /* when the timer is due; long past: there is none */
-  char *system_text;       /* a copy of the system's mime.types, cut into strings; NULL: none */
-  struct system_type *system_types;
-  size_t system_type_count;
-  bool has_looked;         /* for it */
+  struct tavi__mimetypes system_types;
   struct tavi__cached *buckets[BUCKETS];
 };
-
-/* ==== the system's types ==== */
-
-static int lower(char c) { return c >= 'A' && c <= 'Z' ? c | 0x20 : c; }
-
-static int by_extension(const void *a, const void *b) {
-  const struct tavi_slice *x = &((const struct system_type *) a)->extension;
-  const struct tavi_slice *y = &((const struct system_type *) b)->extension;
-  for (size_t i = 0; i < x->len && i < y->len; i++) {
-    int order = lower(x->ptr[i]) - lower(y->ptr[i]);
-    if (order != 0) return order;
-  }
-  return (x->len > y->len) - (x->len < y->len);
-}
-
-static char *read_system_text(size_t *ret_len) {
-  static const char *const paths[] = {"/etc/mime.types", "/etc/apache2/mime.types", "/usr/local/etc/mime.types"};
-  for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-    struct tavi__disk_stat st;
-    int fd = tavi__disk_open(paths[i], &st);
-    if (fd < 0) continue;
-    char *text = st.kind == TAVI__DISK_FILE && st.size < TAVI__MIME_BYTES_MAX ? malloc((size_t) st.size + 1) : NULL;
-    ssize_t len = text == NULL ? -1 : tavi__disk_read(fd, text, (size_t) st.size, 0);
-    tavi__fd_close(fd);
-    if (len > 0) {
-      *ret_len = (size_t) len;
-      return text;
-    }
-    free(text);
-  }
-  return NULL;
-}
-
-/* Go through the text; with `types` note them, without just count. The text is cut behind each type when they are. */
-static size_t take_types(char *text, size_t len, struct system_type *types) {
-  struct tavi_slice type, extensions, word;
-  size_t at = 0, count = 0;
-  while (tavi__mime_line((struct tavi_slice){text, len}, &at, &type, &extensions)) {
-    while (tavi__mime_word(&extensions, &word)) {
-      if (types != NULL) types[count] = (struct system_type){word, type.ptr};
-      count++;
-    }
-    if (types != NULL) text[type.ptr + type.len - text] = 0; /* the white space behind it */
-  }
-  return count;
-}
-
-static void load_system_types(struct tavi__filecache *fc) {
-  size_t len;
-  fc->has_looked = true;
-  fc->system_text = read_system_text(&len);
-  if (fc->system_text == NULL) return;
-
-  size_t count = take_types(fc->system_text, len, NULL);
-  fc->system_types = count == 0 ? NULL : malloc(count * sizeof(*fc->system_types));
-  if (fc->system_types == NULL) return;
-  fc->system_type_count = take_types(fc->system_text, len, fc->system_types);
-  qsort(fc->system_types, fc->system_type_count, sizeof(*fc->system_types), by_extension);
-}
-
-static const char *type_of(struct tavi__filecache *fc, const char *name) {
-  struct tavi_slice extension = tavi__mime_extension(name);
-  const char *known = tavi__mime_known(extension);
-  if (known != NULL) return known;
-
-  if (!fc->has_looked) load_system_types(fc);
-  struct system_type key = {extension, NULL};
-  const struct system_type *found = NULL;
-  if (fc->system_type_count > 0 && extension.len > 0)
-    found = bsearch(&key, fc->system_types, fc->system_type_count, sizeof(key), by_extension);
-  return found != NULL ? found->type : TAVI__MIME_UNKNOWN;
-}
 
 /* ==== the table ==== */
 
@@ -168,8 +88,7 @@ static void end(struct tavi__part *part, struct tavi_manager *m) {
   struct tavi__filecache *fc = (struct tavi__filecache *) part;
   (void) m;
   while (fc->count > 0) drop(fc, oldest(fc));
-  free(fc->system_types);
-  free(fc->system_text);
+  tavi__mimetypes_free(&fc->system_types);
   free(fc);
 }
 
@@ -245,6 +164,13 @@ static int find_file(struct tavi__filecache *fc, const char *root, const char *n
   if (err != TAVI_E_DESCRIPTORS) return err;
   evict(fc, 0, 0); /* we may hold those that are missing */
   return open_file(root, name, links_out, ret_stat, ret_fd);
+}
+
+static const char *type_of(struct tavi__filecache *fc, const char *name) {
+  struct tavi_slice extension = tavi__mime_extension(name);
+  const char *type = tavi__mime_known(extension);
+  if (type == NULL) type = tavi__mimetypes_find(&fc->system_types, extension);
+  return type != NULL ? type : TAVI__MIME_UNKNOWN;
 }
 
 /* The descriptor is taken. */

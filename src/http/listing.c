@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/limits.h"
 #include "http/files.h"
 #include "loop/work.h"
@@ -104,11 +105,9 @@ static void put_escaped(struct text *t, const char *s) {
 /* As one segment of a relative reference: nothing in it can be taken for a scheme, a host or a query. */
 static void put_href(struct text *t, const char *s) {
   for (; *s != 0; s++) {
-    unsigned char c = (unsigned char) *s;
-    bool is_plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
-                    c == '.' || c == '_' || c == '~';
+    bool is_plain = tavi__is_letter(*s) || tavi__is_digit(*s) || strchr("-._~", *s) != NULL;
     char escape[4];
-    snprintf(escape, sizeof(escape), "%%%02X", c);
+    snprintf(escape, sizeof(escape), "%%%02X", (unsigned char) *s);
     put(t, is_plain ? s : escape, is_plain ? 1 : 3);
   }
 }

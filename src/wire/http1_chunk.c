@@ -16,6 +16,8 @@
  * ';' and '='; nobody needs it, and parsers have disagreed about it, so it is refused, as is every size that another
  * parser could read as another number ("0x10", "+5", " 5", "5 "). */
 #include "wire/http1.h"
+
+#include "base/ascii.h"
 #include "wire/http1_scan.h"
 
 enum {
@@ -45,18 +47,13 @@ enum state {
 
 /* ==== size lines ==== */
 
-static int digit_value(char c) {
-  if (tavi__http1_is_digit(c)) return c - '0';
-  return tavi__http1_is(c, TAVI__HTTP1_HEX) ? (c | 0x20) - 'a' + 10 : -1;
-}
-
 /* The states that a name, a value or a closing quote may be followed by. */
 static enum state after_extension(char c) {
   return c == ';' ? STATE_EXT_NAME : c == '\r' ? STATE_SIZE_LF : STATE_BAD;
 }
 
 static enum state size_digit(struct tavi__http1_chunks *c, char byte) {
-  const int value = digit_value(byte);
+  const int value = tavi__hex_value(byte);
   if (value < 0) return c->digits > 0 ? after_extension(byte) : STATE_BAD;
   if (c->digits == SIZE_DIGITS_MAX || c->left > (uint64_t)INT64_MAX >> 4) return STATE_BAD;
   c->left = c->left << 4 | (uint64_t)value;
@@ -158,7 +155,7 @@ static bool is_forbidden(struct tavi_slice name) {
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     if (tavi__slice_is(name, names[i], strlen(names[i]))) return true;
   }
-  if (name.len < 8 || !tavi__slice_is((struct tavi_slice){name.ptr, 8}, "content-", 8)) return false;
+  if (!tavi__slice_begins(name, "content-", 8)) return false;
   return !tavi__slice_is(name, "content-digest", 14) && !tavi__slice_is(name, "content-md5", 11);
 }
 

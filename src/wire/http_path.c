@@ -14,6 +14,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/ascii.h"
+
 struct name {
   char *out;
   size_t cap;  /* bytes of out */
@@ -23,25 +25,6 @@ struct name {
   bool hidden;
   bool is_dir; /* the last component was nothing, or "." */
 };
-
-static int hex(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  c |= 0x20;
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Decode one byte at *at, which moves behind it; -1 when it is a bad escape. */
-static int decode(struct tavi_slice path, size_t *at) {
-  const char *p = path.ptr + *at;
-  size_t left = path.len - *at;
-  if (*p != '%') {
-    ++*at;
-    return (unsigned char) *p;
-  }
-  if (left < 3 || hex(p[1]) < 0 || hex(p[2]) < 0) return -1;
-  *at += 3;
-  return hex(p[1]) * 16 + hex(p[2]);
-}
 
 /* Where the current component stands: behind the others and a '/'. */
 static size_t start_of(const struct name *n) { return n->kept > 0 ? n->kept + 1 : 0; }
@@ -75,7 +58,7 @@ static int end_component(struct name *n) {
 
 static int put_components(struct name *n, struct tavi_slice path) {
   for (size_t at = 1; at < path.len;) {
-    int c = decode(path, &at);
+    int c = tavi__percent_byte(path, &at);
     if (c <= 0 || c == '\\') return -400;
     if (c != '/') {
       put(n, (char) c);

@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 
+import pytest
+
 BUILD = pathlib.Path(os.environ.get("TAVI_BUILD_DIR", "."))
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HAS_PYTHON = (BUILD / "python" / "cymongoose").is_dir()
@@ -21,6 +23,8 @@ HOST = "127.0.0.1"
 # For programs that others wrote: they are not built for the sanitizer that our own interpreter may run with.
 PLAIN = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
 OURS = {key: value for key, value in PLAIN.items() if key != "ASAN_OPTIONS"}  # C programs look for leaks, Python does not
+
+needs_python = pytest.mark.skipif(not HAS_PYTHON, reason="built without Python")
 
 
 def until(condition, what="the condition", seconds=SECONDS):
@@ -46,6 +50,14 @@ class Program:
     def stop(self, sig=signal.SIGTERM):
         """End it; returns its exit code."""
         self.process.send_signal(sig)
+        return self.wait()
+
+    def end(self):
+        """End its input, and with it a server of this folder, which has to end well."""
+        self.process.stdin.close()
+        assert self.wait() == 0
+
+    def wait(self):
         try:
             return self.process.wait(SECONDS)
         except subprocess.TimeoutExpired:
@@ -83,6 +95,14 @@ def running(*command, **options):
 
 
 @contextlib.contextmanager
+def serving(name, *args):
+    """A server of this folder as a Program, which has to end well."""
+    with running(BUILD / "tests" / name, *args, stdin=subprocess.PIPE) as program:
+        yield program
+        program.end()
+
+
+@contextlib.contextmanager
 def served(handler, **options):
     """A cymongoose server on a thread of this process, as (manager, port). What its handlers raise, the test raises."""
     from cymongoose import Manager
@@ -112,6 +132,10 @@ def served(handler, **options):
 
 
 # ==== programs that others wrote ====
+
+def needs(program):
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"no {program}")
+
 
 def curl(*args, check=True, data=None, seconds=SECONDS):
     """Run curl and return the bytes that it printed; with check its exit code has to be 0."""
@@ -144,18 +168,23 @@ def daemon(*command, port):
             process.wait(SECONDS)
 
 
-def nginx(folder, locations="", outside=""):
-    """An nginx whose only server has these locations; `outside` stands beside the http block. Yields its port."""
+def nginx(folder, locations="", outside="", upstream=""):
+    """An nginx whose only server has these locations; `outside` stands beside the http block. Yields its port.
+
+    upstream: what `http://upstream` is in the locations; connections to it are kept.
+    """
     port = free_port()
     config = pathlib.Path(folder, "nginx.conf")
     temporary = "".join(f"{name}_temp_path {folder}/{name};" for name in
                         ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    if upstream:
+        upstream = f"upstream upstream {{ server {upstream}; keepalive 8; }}"
     config.write_text(f"""
         daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
         events {{ worker_connections 200; }}
         http {{
           access_log off; client_max_body_size 0; {temporary}
-          proxy_http_version 1.1; proxy_set_header Connection "";
+          proxy_http_version 1.1; proxy_set_header Connection ""; {upstream}
           server {{ listen {HOST}:{port}; {locations} }}
         }}
         {outside}""")

@@ -10,12 +10,12 @@ import threading
 import pytest
 
 import webdriver
-from programs import BUILD, HAS_PYTHON, HOST, ROOT, curl, running, served, until
+from programs import BUILD, HAS_PYTHON, HOST, ROOT, curl, needs_python, running, served, until
 from webm import vp8_frame, webm
 
 pytestmark = [
     pytest.mark.skipif(webdriver.MISSING is not None, reason=str(webdriver.MISSING)),
-    pytest.mark.skipif(not HAS_PYTHON, reason="built without Python"),
+    needs_python,
 ]
 if HAS_PYTHON:
     from cymongoose import MG_EV_HTTP_MSG, features, http_cookie

@@ -15,7 +15,7 @@ import pytest
 
 import programs
 import webdriver
-from programs import BUILD, HAS_PYTHON, PLAIN, ROOT, Program
+from programs import BUILD, PLAIN, ROOT, Program, needs_python
 
 
 def curl(*args):
@@ -83,7 +83,7 @@ def test_worker_answers_several_at_once(start):
     assert len(set(answers)) == 1 and answers[0].startswith("the sum is ")
 
 
-@pytest.mark.skipif(not HAS_PYTHON, reason="built without Python")
+@needs_python
 def test_hello_py(start):
     program = start(sys.executable, ROOT / "examples" / "hello.py", "0")
     assert "<h1>Hello from Tavi</h1>" in curl(program.url + "/")
@@ -93,13 +93,11 @@ def test_hello_py(start):
         "digits of 7**5000 add up to": sum(int(d) for d in str(7**5000))
     }
     assert curl("-o", "/dev/null", "-w", "%{http_code}", program.url + "/nothing") == "404"
-    deadline = time.monotonic() + 20
-    while json.loads(curl(program.url + "/api/status"))["ticks"] == 0:  # the timer, once a second
-        assert time.monotonic() < deadline
+    programs.until(lambda: json.loads(curl(program.url + "/api/status"))["ticks"] > 0, "a tick")  # once a second
     assert program.stop(signal.SIGINT) == 0
 
 
-@pytest.mark.skipif(not HAS_PYTHON, reason="built without Python")
+@needs_python
 @pytest.mark.skipif(webdriver.MISSING is not None, reason=str(webdriver.MISSING))
 def test_hello_py_in_a_browser(start):
     program = start(sys.executable, ROOT / "examples" / "hello.py", "0")
@@ -167,7 +165,7 @@ def test_events(start):
         time.strptime(line, "data: %H:%M:%S\n")
 
 
-@pytest.mark.skipif(not HAS_PYTHON, reason="built without Python")
+@needs_python
 def test_site_py(start, tmp_path):
     program = start(sys.executable, ROOT / "examples" / "site.py", tmp_path, "0", "anna:secret")
     page = curl(program.url + "/")

@@ -13,22 +13,17 @@ import html.parser
 import http.client
 import os
 import re
-import shutil
 import socket
 import subprocess
-import time
 import urllib.parse
 import warnings
 
 import pytest
 
-SERVER = os.path.join(os.environ.get("TAVI_BUILD_DIR", "."), "tests", "site_server")
-SECONDS = 60
+from programs import BUILD, HOST, PLAIN, SECONDS, Program, curl, needs, nginx, until
+
 CANARY = b"canary-7f1c9a"
 OLD = 1_000_000_000  # seconds; a time stamp that is settled
-
-# For programs that others wrote: they are not built for the sanitizer that our own interpreter may run with.
-PLAIN = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
 
 
 class Site:
@@ -41,26 +36,18 @@ class Site:
         (folder / "canary").write_bytes(CANARY)
         (folder / "outside").mkdir()
         (folder / "outside" / "canary").write_bytes(CANARY)
-        self.server = self.port = None
+        self.program = self.port = None
 
     def start(self, *options, wrapper=()):
         self.stop()
-        self.server = subprocess.Popen([*wrapper, SERVER, str(self.root), *options], stdin=subprocess.PIPE,
-                                       stdout=subprocess.PIPE)
-        self.port = int(self.server.stdout.readline())
+        self.program = Program(*wrapper, BUILD / "tests" / "site_server", self.root, *options, stdin=subprocess.PIPE)
+        self.port = self.program.port
         return self
 
     def stop(self):
-        if self.server is None:
-            return
-        server, self.server = self.server, None
-        try:
-            server.stdin.close()
-            assert server.wait(SECONDS) == 0
-        finally:
-            if server.poll() is None:
-                server.kill()
-            server.stdout.close()
+        program, self.program = self.program, None
+        if program is not None:
+            program.end()
 
     def put(self, name, content=b"", mtime=OLD):
         path = self.root / name
@@ -71,7 +58,7 @@ class Site:
 
     def raw(self, data):
         """All that the server sends for these bytes, until it closes."""
-        with socket.create_connection(("127.0.0.1", self.port), SECONDS) as s:
+        with socket.create_connection((HOST, self.port), SECONDS) as s:
             s.sendall(data)
             received = []
             while part := s.recv(1 << 16):
@@ -95,15 +82,13 @@ class Site:
 
     def settled(self, target, *headers):
         """Ask until the file's time stamp is old enough for a strong entity tag."""
-        deadline = time.monotonic() + SECONDS
-        while True:
-            status, found, body = self.ask(target, *headers)
-            if not found.get("ETag", "").startswith("W/"):
-                return status, found, body
-            assert time.monotonic() < deadline
+        def answer():
+            found = self.ask(target, *headers)
+            return not found[1].get("ETag", "").startswith("W/") and found
+        return until(answer, "a strong entity tag")
 
     def url(self, path="/"):
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"http://{HOST}:{self.port}{path}"
 
 
 def dechunk(data):
@@ -138,14 +123,6 @@ def run(*command, check=True, cwd=None):
     if check:
         assert done.returncode == 0, (command, done.stderr)
     return done
-
-
-def curl(url, *options, check=True):
-    return run("curl", "-sS", "--max-time", str(SECONDS), *options, url, check=check).stdout
-
-
-def needs(program):
-    return pytest.mark.skipif(shutil.which(program) is None, reason=f"no {program}")
 
 
 # ==== out of the root ====
@@ -443,7 +420,7 @@ class TestListing:
                 with open(os.path.join(os.fsencode(site.root / folder), name), "wb") as f:
                     f.write(b"content of " + name)
         site.start()
-        connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=SECONDS)
+        connection = http.client.HTTPConnection(HOST, site.port, timeout=SECONDS)
         for path in ("/", "/" + urllib.parse.quote("sub<dir>&\"'%2e?#; \n") + "/"):
             status, headers, page = site.ask(path)
             assert status == 200 and headers["Content-Type"] == "text/html; charset=utf-8"
@@ -647,7 +624,7 @@ class TestConditions:
         assert (tmp_path / "mirror" / "f.bin").read_bytes() == self.data
 
     def test_http_client_on_one_connection(self, site):
-        c = http.client.HTTPConnection("127.0.0.1", site.port, timeout=SECONDS)
+        c = http.client.HTTPConnection(HOST, site.port, timeout=SECONDS)
         c.connect()
         first = c.sock
         for _ in range(20):
@@ -754,9 +731,7 @@ class TestNeighbours:
         site.put("only.txt", "changed", OLD + 10)  # and its neighbour is older now
         assert form() == b"changed"
         site.put("only.txt.gz", "new gzip", OLD + 10)
-        deadline = time.monotonic() + SECONDS
-        while form() != b"new gzip":
-            assert time.monotonic() < deadline
+        until(lambda: form() == b"new gzip", "the new neighbour")
         site.put("only.txt.gz", "newer gzip", OLD + 11)
         assert form() == b"newer gzip"
         (site.root / "only.txt.gz").unlink()
@@ -829,36 +804,9 @@ class TestNginx:
     def proxy(self, site, tmp_path):
         """The port of an nginx that keeps connections to the site alive and caches nothing."""
         site.start()
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            free = s.getsockname()[1]
-        folder = tmp_path / "nginx"
-        folder.mkdir()
-        (folder / "nginx.conf").write_text(f"""
-            daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
-            events {{ worker_connections 200; }}
-            http {{
-              access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
-              fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-              upstream site {{ server 127.0.0.1:{site.port}; keepalive 8; }}
-              server {{
-                listen 127.0.0.1:{free};
-                location / {{ proxy_pass http://site; proxy_http_version 1.1; proxy_set_header Connection ""; }}
-              }}
-            }}""")
-        with subprocess.Popen([shutil.which("nginx"), "-c", str(folder / "nginx.conf"), "-p", str(folder)], env=PLAIN) as nginx:
-            try:
-                deadline = time.monotonic() + SECONDS
-                while True:
-                    with socket.socket() as s:
-                        if s.connect_ex(("127.0.0.1", free)) == 0:
-                            break
-                    assert time.monotonic() < deadline
-                    time.sleep(0.01)
-                yield free
-            finally:
-                nginx.terminate()
-                nginx.wait(SECONDS)
+        (tmp_path / "nginx").mkdir()
+        with nginx(tmp_path / "nginx", "location / { proxy_pass http://upstream; }", upstream=f"{HOST}:{site.port}") as port:
+            yield port
 
     def test_ranges_conditions_and_listings(self, site, proxy):
         data = os.urandom(3_000_000)
@@ -866,7 +814,7 @@ class TestNginx:
         site.put("a.css", "plain")
         site.put("a.css.gz", "gzipped")
         etag = site.settled("/f.bin")[1]["ETag"]
-        c = http.client.HTTPConnection("127.0.0.1", proxy, timeout=SECONDS)
+        c = http.client.HTTPConnection(HOST, proxy, timeout=SECONDS)
         for _ in range(5):
             for path, headers, status, wanted in (
                     ("/f.bin", {}, 200, data), ("/f.bin", {"Range": "bytes=1000000-1999999"}, 206, data[1000000:2000000]),

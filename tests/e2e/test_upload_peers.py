@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,16 +14,13 @@ import zlib
 
 import pytest
 
-from programs import (BUILD, HAS_PYTHON, HOST, INSTRUMENTED, PLAIN, ROOT, SECONDS, curl, haproxy, nginx, running, served,
-                      until)
+from programs import (BUILD, HAS_PYTHON, HOST, INSTRUMENTED, PLAIN, ROOT, SECONDS, curl, haproxy, needs, needs_python,
+                      nginx, running, served, serving, until)
 
 if HAS_PYTHON:
     from cymongoose import MG_EV_HTTP_HDRS, MG_EV_HTTP_MSG
 
 MIB = 1 << 20
-needs_python = pytest.mark.skipif(not HAS_PYTHON, reason="built without Python")
-needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx")
-needs_haproxy = pytest.mark.skipif(shutil.which("haproxy") is None, reason="no haproxy")
 
 
 @pytest.fixture
@@ -36,12 +32,10 @@ def folder(tmp_path):
 @pytest.fixture
 def server(folder):
     """A running form_server, which has to end well; at its end no upload is left, on disk or in a descriptor."""
-    with running(BUILD / "tests" / "form_server", folder, stdin=subprocess.PIPE) as program:
+    with serving("form_server", folder) as program:
         yield program
         until(lambda: not uploads_open(program, folder), "the end of all uploads")
         assert [name for name in os.listdir(folder) if not name.startswith("saved-")] == []
-        program.process.stdin.close()
-        assert program.process.wait(SECONDS) == 0
 
 
 def uploads_open(program, folder):
@@ -234,7 +228,7 @@ def test_httpx(server):
 
 # ==== nginx ====
 
-@needs_nginx
+@needs("nginx")
 class TestNginx:
     @pytest.mark.parametrize("buffering", ["on", "off"])
     def test_uploads(self, server, tmp_path, buffering):
@@ -333,7 +327,7 @@ class TestProxyProtocol:
                 assert answer.status == 200
             return text, "{} {}".format(*client.sock.getsockname())
 
-    @needs_haproxy
+    @needs("haproxy")
     @pytest.mark.parametrize("version", ["send-proxy", "send-proxy-v2"])
     def test_haproxy(self, tmp_path, version):
         with served(self.tell_address, proxy_protocol_from=f"{HOST}/32") as (_, server):
@@ -345,14 +339,14 @@ class TestProxyProtocol:
             told, true = self.ask(server)
             assert told == true
 
-    @needs_haproxy
+    @needs("haproxy")
     @pytest.mark.parametrize("version", ["send-proxy", "send-proxy-v2"])
     def test_nobody_is_believed_unasked(self, tmp_path, version):
         with served(self.tell_address) as (_, server), haproxy(tmp_path, f"{HOST}:{server} {version}") as port:
             out = curl("-w", "%{http_code}", f"http://{HOST}:{port}/", check=False)
             assert out[-3:] in (b"400", b"000")
 
-    @needs_haproxy
+    @needs("haproxy")
     def test_upload_behind_it(self, folder, tmp_path):
         """Header, head and body may arrive in one piece; and the form's answer finds its way back."""
         def on_form(conn, form):
