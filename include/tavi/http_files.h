@@ -29,7 +29,7 @@ TAVI_BEGIN_DECLS
 /* Fill with tavi_http_files_opts_init(). Everything it points to is borrowed for the call. */
 struct tavi_http_files_opts {
   const struct tavi_http_header *headers; /* sent with every answer, errors included; such as Cache-Control. What is
-                                           * ours to say is left out: ETag, Last-Modified, Content-Range;
+                                           * ours to say is left out: framing, ETag, Last-Modified, Content-Range;
                                            * Content-Type is that of files alone, and goes before `types` */
   size_t header_count;
   const char *types;    /* "ext=type,ext2=type2", without '.'; go before our own table and the system's; "*" is any

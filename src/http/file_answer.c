@@ -39,7 +39,8 @@ static const struct tavi_http_header *callers(const struct tavi_http_files_opts 
 
 /* Is it the caller's to say? */
 static bool is_callers(const struct tavi_http_header *f, bool is_file) {
-  static const char *const ours[] = {"content-type", "etag", "last-modified", "content-range", "content-encoding"};
+  static const char *const ours[] = {"content-type", "content-length", "transfer-encoding", "etag", "last-modified",
+                                     "content-range", "content-encoding"};
   for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]) - is_file; i++)
     if (tavi__slice_is(f->name, ours[i], strlen(ours[i]))) return false;
   return true;

@@ -12,6 +12,7 @@
 
 #include "loop/log.h"
 #include "loop/manager.h"
+#include "os/sock.h"
 #include "os/thread.h"
 #include "os/wakefd.h"
 
@@ -141,7 +142,7 @@ static void start_thread(struct tavi__work *w) {
 
 void tavi__work_add(struct tavi_manager *m, struct tavi__job *job) {
   struct tavi__work *w = m->pool;
-  if (m->is_forked) { /* at its end. There are no threads, and the lock may be held by one that was not copied */
+  if (m->process_id != tavi__process_id()) { /* forked: no threads, and one of them may have held the lock */
     job->run(job);
     job->done(job, m);
     return;

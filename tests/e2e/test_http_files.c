@@ -241,6 +241,25 @@ TEST(ranges__content_type_of_the_callers__is_that_of_each_part) {
   site_stop();
 }
 
+/* What the protocol frames an answer with is not the caller's to say: it would never end. */
+TEST(headers__framing_of_the_callers__is_left_out) {
+  struct tavi_http_header own[] = {HEADER("Transfer-Encoding", "chunked"), HEADER("Content-Length", "3"),
+                                   HEADER("ETag", "\"mine\""), HEADER("X-Own", "1")};
+  site_start();
+  put_pattern("www/f", SMALL, 1, O_TRUNC);
+  opts.headers = own;
+  opts.header_count = 4;
+  for (int i = 0; i < 2; i++) { /* on one connection */
+    CHECK_INT(status_of("GET", "/f", ""), 200);
+    CHECK_PATTERN(got.body, SMALL, 1);
+    CHECK(header_is(&got, "X-Own", "1") && !header_is(&got, "ETag", "\"mine\""));
+    CHECK_INT(status_of("GET", "/none", ""), 404);
+    CHECK(find_header(&got, "Transfer-Encoding") == NULL && header_is(&got, "X-Own", "1"));
+  }
+  stop_asking();
+  site_stop();
+}
+
 TEST(ranges__of_an_empty_file) {
   site_start();
   put_text("www/f", "");
