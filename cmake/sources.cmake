@@ -24,6 +24,7 @@ set(TAVI_SOURCES
   src/http/compress.c
   src/http/cookie.c
   src/http/exchange.c
+  src/http/file_answer.c
   src/http/filecache.c
   src/http/files.c
   src/http/follow.c
@@ -31,6 +32,7 @@ set(TAVI_SOURCES
   src/http/listing.c
   src/http/lookup.c
   src/http/message.c
+  src/http/mimetypes.c
   src/http/origin.c
   src/http/pool.c
   src/http/redirect.c

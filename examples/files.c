@@ -13,7 +13,8 @@ int main(int argc, char **argv) {
   struct tavi_manager *m;
   struct tavi_listener *l;
   struct tavi_addr addr;
-  char *root = argc > 1 ? argv[1] : ".";
+  static char here[] = ".";
+  char *root = argc > 1 ? argv[1] : here;
   if (tavi_manager_new(NULL, &m) < 0) return 1;
   if (tavi_http_listen(m, argc > 2 ? argv[2] : "http://127.0.0.1:8000", NULL, &handlers, root, &l) < 0) return 1;
   tavi_listener_local_addr(l, &addr);

@@ -10,7 +10,7 @@ import sys
 from cymongoose import MG_EV_HTTP_HDRS, MG_EV_HTTP_MSG, Manager
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Site</title><h1>Site</h1><p><a href="/files/">Files</a>
+<style>body { overflow-wrap: anywhere }</style><title>Site</title><h1>Site</h1><p><a href="/files/">Files</a>
 <form action="/upload" method="post" enctype="multipart/form-data">
 <input type="file" name="file" multiple required><button>Upload</button></form>
 <ul id="news"></ul>
@@ -21,6 +21,8 @@ new EventSource("/events").addEventListener("upload", e => {
   document.getElementById("news").prepend(line);
 });
 </script>"""
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 folder = sys.argv[1]
 user, _, password = sys.argv[3].partition(":") if len(sys.argv) > 3 else ("", "", "")
 
@@ -28,23 +30,28 @@ user, _, password = sys.argv[3].partition(":") if len(sys.argv) > 3 else ("", ""
 def on_form(conn, form):
     if form.error:
         return  # the client is told form.status
-    saved = []
-    for part in form.parts:
-        name = part.filename.replace("\\", "/").rsplit("/", 1)[-1].lstrip(".")  # a hint, never a path
-        if part.is_file and name:
-            part.save(os.path.join(folder, name))
-            saved.append(f"{name}: {part.size:,} bytes")
-    for line in saved:
-        news.publish("upload", line)
-    conn.reply(303, "\n".join(saved), {"Location": "/"})
+    try:
+        for part in form.parts:
+            name = part.filename.encode(errors="replace").decode()  # it may be no UTF-8
+            name = name.replace("\\", "/").rsplit("/", 1)[-1].lstrip(".")  # a hint, never a path
+            if part.is_file and name:
+                part.save(os.path.join(folder, name))
+                news.publish("upload", f"{name}: {part.size:,} bytes")
+    except (OSError, ValueError) as error:  # a name that is too long, a folder's, ...
+        conn.reply(400, f"{error}\n")
+    else:
+        conn.reply(303, "", {"Location": "/"})
 
 
 def handler(conn, ev, data):
     if ev == MG_EV_HTTP_HDRS and data.method == "POST" and data.uri == "/upload":
-        if user and not data.is_user(user, password):
+        if len(sys.argv) > 3 and not data.is_user(user, password):
             conn.http_challenge("Basic", "uploads")
-        else:
+            return
+        try:
             conn.receive_form(data, folder, on_form)
+        except ValueError:  # it is none
+            conn.reply(415, "A form is expected\n")
     elif ev == MG_EV_HTTP_MSG:
         if data.uri == "/":
             conn.compress(data)  # nothing secret is on this page

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * Uploads of any size, written to disk while they arrive: upload [DIRECTORY [URL]], by default the current one on
- * http://127.0.0.1:8000. Files get the names upload-1, upload-2 and so on: what a client calls them is no path. */
+ * http://127.0.0.1:8000. Files get names of ours, by time and number: what a client calls them is no path. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <tavi.h>
 
 static const char page[] =
@@ -12,18 +13,19 @@ static const char page[] =
 
 static void on_form(struct tavi_conn *c, const struct tavi_form *form, void *directory) {
   static unsigned count;
-  char text[4096] = "", path[4096];
-  size_t len = 0;
+  char text[128], path[4096];
   if (form->err < 0) return; /* the client is told form->status */
-  for (size_t i = 0; i < form->part_count && len < sizeof(text); i++) {
+  tavi_http_begin(c, 200, NULL, 0, TAVI_HTTP_STREAM);
+  for (size_t i = 0; i < form->part_count; i++) {
     const struct tavi_form_part *part = &form->parts[i];
     if (part->file == NULL) continue;
-    snprintf(path, sizeof(path), "%s/upload-%u", (char *) directory, ++count);
-    int err = tavi_form_save(part->file, path);
-    len += (size_t) snprintf(text + len, sizeof(text) - len, "%s: %llu bytes, %s\n", path,
-                             (unsigned long long) part->size, tavi_err_text(err));
+    int len = snprintf(path, sizeof(path), "%s/upload-%lld-%u", (char *) directory, (long long) time(NULL), ++count);
+    int err = len < (int) sizeof(path) ? tavi_form_save(part->file, path) : TAVI_E_LIMIT;
+    tavi_http_chunk(c, path, strlen(path));
+    len = snprintf(text, sizeof(text), ": %llu bytes, %s\n", (unsigned long long) part->size, tavi_err_text(err));
+    tavi_http_chunk(c, text, (size_t) len);
   }
-  tavi_http_reply(c, 200, NULL, 0, (struct tavi_slice){text, strlen(text)});
+  tavi_http_end(c, NULL, 0);
 }
 
 static void on_headers(struct tavi_conn *c, const struct tavi_http_msg *msg, void *directory) {
@@ -31,7 +33,8 @@ static void on_headers(struct tavi_conn *c, const struct tavi_http_msg *msg, voi
   tavi_form_opts_init(&opts);
   opts.directory = directory;
   if (msg->method.len != 4 || memcmp(msg->method.ptr, "POST", 4) != 0) return;
-  if (tavi_http_receive_form(c, msg, &opts, on_form, directory) < 0) tavi_http_refuse(c, 415);
+  int err = tavi_http_receive_form(c, msg, &opts, on_form, directory);
+  if (err < 0) tavi_http_refuse(c, err == TAVI_E_ARG ? 415 : 503); /* it is no form; or we cannot take it */
 }
 
 static void on_message(struct tavi_conn *c, const struct tavi_http_msg *msg, void *user) {
@@ -45,7 +48,8 @@ int main(int argc, char **argv) {
   struct tavi_manager *m;
   struct tavi_listener *l;
   struct tavi_addr addr;
-  char *directory = argc > 1 ? argv[1] : ".";
+  static char here[] = ".";
+  char *directory = argc > 1 ? argv[1] : here;
   if (tavi_manager_new(NULL, &m) < 0) return 1;
   if (tavi_http_listen(m, argc > 2 ? argv[2] : "http://127.0.0.1:8000", NULL, &handlers, directory, &l) < 0) return 1;
   tavi_listener_local_addr(l, &addr);

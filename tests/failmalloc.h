@@ -13,13 +13,15 @@
 #ifndef TAVI_TESTS_UNIT_FAILMALLOC_H
 #define TAVI_TESTS_UNIT_FAILMALLOC_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 
-static unsigned fail_at;      /* 0: none fails */
-static unsigned fail_count;   /* allocations since fail_begin() */
-static bool fail_happened;
+/* Atomic: the library's own threads allocate, too. */
+static atomic_uint fail_at;    /* 0: none fails */
+static atomic_uint fail_count; /* allocations since fail_begin() */
+static atomic_bool fail_happened;
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -29,7 +31,8 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 
 static bool fail_now(void) {
-  if (fail_at == 0 || ++fail_count != fail_at) return false;
+  unsigned n = fail_at;
+  if (n == 0 || ++fail_count != n) return false;
   fail_happened = true;
   return true;
 }

@@ -152,7 +152,7 @@ TAVI_API void tavi_http_compress_opts_init(struct tavi_http_compress_opts *opts)
  * Left as they are: answers that are small; have no body, or only a part of one (206); have Content-Encoding,
  * Content-Range, a digest of the body, or "Cache-Control: no-transform"; whose Content-Type is compressed already
  * (images, video, archives); or that tavi_http_begin() gave a length. With Vary, but not compressed: to a client that
- * accepts no coding, what does not get smaller, and when memory is short. Files: see tavi/http_files.h.
+ * accepts no coding, what does not get smaller, and when memory is short. Files neither: see tavi/http_files.h.
  * opts: NULL for defaults. Returns: the coding that will be used (0: none); TAVI_E_ARG (level); TAVI_E_STATE (no
  * request waits for an answer); TAVI_E_NOMEM. */
 TAVI_API int tavi_http_compress(struct tavi_conn *c, const struct tavi_http_msg *msg,

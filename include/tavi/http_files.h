@@ -8,14 +8,16 @@
  * (RFC 8615). Whatever is neither a regular file nor a directory is not there.
  *
  * An answer carries Content-Type, ETag, Last-Modified and Accept-Ranges; If-Match, If-Unmodified-Since, If-None-Match,
- * If-Modified-Since, If-Range and Range are obeyed in that order (RFC 9110 section 13.2.2). A file that is replaced while
- * it is sent is sent as it was; one that shrinks ends the connection, since the length that was promised cannot be
- * kept. Bytes that the system does not have in memory are read by another thread, so a slow disk
- * holds up nobody else.
+ * If-Modified-Since, If-Range and Range are obeyed in that order (RFC 9110 section 13.2.2). A file that is replaced
+ * while it is sent is sent as it was; one that shrinks ends the connection, since the length that was promised cannot
+ * be kept. Bytes of files that the system does not have in memory are read by another thread, and so are directories
+ * that are listed: others do not wait for the disk. (Names are looked up by the loop itself.)
  *
  * Small files are kept in memory and looked at again (stat(2)) once in each turn of the loop that asks for them, so a
  * changed file is seen at once. Two things may be noticed a second later: that a compressed neighbour has appeared, and
  * that a directory was moved out of the root and a link to it left in its place.
+ *
+ * tavi_http_compress() has no say here: what is worth compressing is compressed once, as a neighbour.
  */
 #ifndef TAVI_HTTP_FILES_H
 #define TAVI_HTTP_FILES_H
@@ -26,7 +28,9 @@ TAVI_BEGIN_DECLS
 
 /* Fill with tavi_http_files_opts_init(). Everything it points to is borrowed for the call. */
 struct tavi_http_files_opts {
-  const struct tavi_http_header *headers; /* sent with every answer, errors included; such as Cache-Control */
+  const struct tavi_http_header *headers; /* sent with every answer, errors included; such as Cache-Control. What is
+                                           * ours to say is left out: framing, ETag, Last-Modified, Content-Range;
+                                           * Content-Type is that of files alone, and goes before `types` */
   size_t header_count;
   const char *types;    /* "ext=type,ext2=type2", without '.'; go before our own table and the system's; "*" is any
                          * extension. NULL: none */
@@ -52,7 +56,7 @@ TAVI_API void tavi_http_files_opts_init(struct tavi_http_files_opts *opts);
  * root: ends in NUL; need not be there (404). opts: NULL for defaults.
  * Returns: 0 when the answer has begun, or begins when a directory was read; TAVI_E_STATE, TAVI_E_CLOSED and
  *          TAVI_E_ARG as tavi_http_reply(); TAVI_E_NOMEM. Everything about the file is answered, not returned: 404, 403
- *          (no permission), 503 (no descriptors), 500.
+ *          (no permission), 503 (no descriptors, or many listings wait), 500. Without memory the connection fails.
  * Spec:    RFC 9110 sections 8.8, 13, 14. */
 TAVI_API int tavi_http_serve_dir(struct tavi_conn *c, const struct tavi_http_msg *msg, const char *root,
                                  const struct tavi_http_files_opts *opts);

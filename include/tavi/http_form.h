@@ -38,10 +38,10 @@ TAVI_API int tavi_multipart_boundary(struct tavi_slice content_type, struct tavi
 
 /* The next part of a whole body.
  *
- * boundary: as above; an empty one is taken from the first line of the body that begins with "--".
+ * boundary: as above; an empty one is taken from the first line of the body, which then has to be a delimiter.
  * *offset:  0 at first; moved behind the part.
- * Returns:  0 and the part, borrowed from body; TAVI_E_NOT_FOUND behind the last one; TAVI_E_PROTOCOL when the body is no
- *           multipart body or a part has no end. */
+ * Returns:  0 and the part, borrowed from body; TAVI_E_NOT_FOUND behind the last one; TAVI_E_PROTOCOL when the body is
+ *           no multipart body, or a part has no end, no name, or more than 8 KiB of header lines. */
 TAVI_API int tavi_multipart_next(struct tavi_slice body, struct tavi_slice boundary, size_t *offset,
                                  struct tavi_multipart_part *ret_part);
 
@@ -75,11 +75,11 @@ struct tavi_form_part {
 struct tavi_form {
   const struct tavi_form_part *parts; /* in their order; with an error: those that were complete */
   size_t part_count;
-  int err;            /* 0: complete. TAVI_E_PROTOCOL, TAVI_E_LIMIT, TAVI_E_TIMEOUT, TAVI_E_ACCESS, TAVI_E_NOT_FOUND (the
-                       * directory has gone), TAVI_E_DESCRIPTORS, TAVI_E_SYSTEM (disk full and others), TAVI_E_NOMEM;
-                       * TAVI_E_CLOSED: the connection has gone, nothing can be answered */
-  int status;         /* what the client is told unless on_form answers: 400, 408, 413, 431, 500, 503 or 507; 0 without an
-                       * error and with TAVI_E_CLOSED */
+  int err;            /* 0: complete. TAVI_E_PROTOCOL, TAVI_E_LIMIT, TAVI_E_TIMEOUT, TAVI_E_ACCESS, TAVI_E_NOT_FOUND
+                       * (the directory has gone), TAVI_E_DESCRIPTORS, TAVI_E_SYSTEM (disk full and others),
+                       * TAVI_E_NOMEM; TAVI_E_CLOSED: the connection has gone, nothing can be answered */
+  int status;         /* what the client is told unless on_form answers: 400, 408, 413, 431, 500, 503 or 507; 0 without
+                       * an error and with TAVI_E_CLOSED */
   const char *text;   /* what was wrong, for people; static; "" without an error */
 };
 

@@ -7,6 +7,9 @@
  * ready: idle connections and waiting timers cost nothing.
  *
  * Managers share nothing: several may run in several threads of a process.
+ *
+ * fork(2): a child has copies of the parent's managers, whose kernel objects both share. It may free them, which leaves
+ * what belongs to both alone, and make managers of its own; it must not poll them.
  */
 #ifndef TAVI_MANAGER_H
 #define TAVI_MANAGER_H

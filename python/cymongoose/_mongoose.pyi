@@ -4,6 +4,7 @@
 The texts are those of the extension itself (python/src).
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable, Literal, SupportsBytes, Union
 
@@ -12,6 +13,7 @@ from typing_extensions import Self, TypeAlias
 Handler: TypeAlias = Callable[[Connection, int, Any], object]
 Payload: TypeAlias = Union[str, bytes, bytearray, memoryview, SupportsBytes, Iterable[int]]
 Headers: TypeAlias = Mapping[Any, Any]
+Path: TypeAlias = Union[str, os.PathLike[str], os.PathLike[bytes]]
 
 __version__: str
 
@@ -112,6 +114,8 @@ class Manager:
         head_timeout_ms: int | None = None,
         body_timeout_ms: int | None = None,
         keepalive_timeout_ms: int | None = None,
+        proxy_protocol_from: str | None = None,
+        forwarded_from: str | None = None,
     ) -> Connection:
         """Listen, and return the listener as a Connection.
 
@@ -126,6 +130,11 @@ class Manager:
         keepalive_timeout_ms (75,000) are milliseconds, 0 for no limit; recv_bytes_max (3 MiB), send_bytes_max (64
         MiB), send_high_water (1 MiB), send_low_water (256 KiB), head_bytes_max (64 KiB), target_bytes_max (16 KiB)
         and body_bytes_max (16 MiB) are bytes; header_count_max (128) counts headers.
+
+        Behind proxies: a list of addresses and networks, such as '10.0.0.0/8, ::1', with 'unix' for all peers on
+        Unix sockets. Those of proxy_protocol_from must begin each connection with a PROXY protocol header (version 1
+        or 2), and remote_addr is then the client's; of those of forwarded_from, origin() believes the Forwarded and
+        X-Forwarded-* headers. At first nobody is believed.
 
         RuntimeError 'Failed to listen on ...' with the reason, or when the manager is closed. May be called from
         any thread.
@@ -210,6 +219,23 @@ class Manager:
 
         OverflowError for a negative time or one above 139 years, RuntimeError when closed. May be called from any
         thread.
+        """
+
+    def event_channel(
+        self,
+        *,
+        slow: Literal["close", "skip"] = "close",
+        pending_bytes_max: int = 262144,
+    ) -> EventChannel:
+        """A new EventChannel, which sends server-sent events to all connections that are subscribed to it.
+
+        slow says what becomes of a subscriber that has more than pending_bytes_max bytes to send when an event
+        comes: 'close' closes it, and its browser comes again and says by Last-Event-ID what it has; with 'skip' it
+        does not get this event. The channel lives until its close(), until it is collected, or until the manager is
+        closed.
+
+        ValueError for another slow, OverflowError for a number below 0, RuntimeError when closed. May be called from
+        any thread.
         """
 
     def run(self, poll_ms: int = 100) -> None:
@@ -375,6 +401,112 @@ class Connection:
         form.
         """
 
+    def compress(
+        self,
+        message: HttpMessage,
+        *,
+        level: int = 4,
+        bytes_min: int = 512,
+    ) -> Literal["", "gzip", "br", "zstd"]:
+        """Compress the answer to this request, which comes later, if the request accepts that.
+
+        Inside the handler that got message, before reply(), reply_json() or a stream. Returns the coding that will
+        be used, 'gzip', 'br' or 'zstd', and '' for none. level is 1 (fast) to 9 (small); a whole reply whose body is
+        below bytes_min bytes is sent as it is, and so is what is compressed already (images, video, archives, or
+        with a Content-Encoding of its own). Files of serve_dir() are not compressed; see its neighbours.
+
+        Not for pages that hold a secret beside something that an attacker chose: the length tells the secret
+        (BREACH).
+
+        ValueError when message is not valid any more or level is another, RuntimeError when closed or when no request
+        waits for an answer. '' for a listener.
+        """
+
+    def serve_dir(
+        self,
+        message: HttpMessage,
+        root_dir: Path,
+        extra_headers: str = "",
+        mime_types: str = "",
+        page404: Path = "",
+        *,
+        listing: bool = True,
+        hidden: bool = False,
+        links_out: bool = False,
+        neighbours: bool = True,
+        ranges_max: int = 16,
+        index: str = "index.html,index.htm",
+        mount: str = "",
+    ) -> None:
+        """Answer the current HTTP request with what the path of message names below root_dir.
+
+        Inside the handler that got message. GET and HEAD, ranges, conditional requests; anything else and everything
+        that is wrong with the path or the file is answered (405, 400, 404, 403, 416, 500), not raised. Nothing outside
+        of root_dir can be reached. Bytes that are not in memory are read by another thread.
+
+        root_dir is os.PathLike, or a str 'dir,/uri-prefix=dir2,...', where the last prefix that fits wins. mount is the
+        front of the path that is no part of a file's name in root_dir, such as '/static'.
+        extra_headers are lines 'Name: value' that end in CRLF, sent with every answer. mime_types, such as
+        'ext=type,ext2=type2', go before the usual ones. page404 is a file that is served with status 200 where
+        nothing is found. listing: a directory without one of the files of index is listed; otherwise it is 404.
+        hidden: names that begin with '.' are served. links_out: symbolic links may lead out of the root. neighbours:
+        FILE.br, FILE.zst or FILE.gz, when not older than FILE, is sent in its place to who accepts it. More than
+        ranges_max ranges get the whole file; 0 allows none.
+
+        ValueError when message is not valid any more and for lines that are no headers, RuntimeError when closed or
+        when no request waits for an answer. Without effect on a listener.
+        """
+
+    def serve_file(
+        self,
+        message: HttpMessage,
+        path: Path,
+        extra_headers: str = "",
+        mime_types: str = "",
+        *,
+        neighbours: bool = True,
+        ranges_max: int = 16,
+    ) -> None:
+        """Answer the current HTTP request with this file, whatever its path and method; 404 when it is not there or is
+        a directory.
+
+        path is str or os.PathLike and trusted. Otherwise as serve_dir().
+        """
+
+    def receive_form(
+        self,
+        message: HttpMessage,
+        directory: Path | None,
+        on_form: Callable[[Connection, Form], object],
+        *,
+        field_bytes_max: int | None = None,
+        memory_bytes_max: int | None = None,
+        part_count_max: int | None = None,
+        file_count_max: int | None = None,
+        file_bytes_max: int | None = None,
+        body_bytes_max: int | None = None,
+    ) -> None:
+        """Inside MG_EV_HTTP_HDRS: receive the body of this request as a form (multipart/form-data or urlencoded), of
+        any size. on_form(conn, form) takes the place of MG_EV_HTTP_MSG.
+
+        Files go to disk piece by piece, written by another thread, into directory, under no name until
+        FormPart.save(); the client is held back while the disk is slower. directory is str or os.PathLike; None: a
+        form with a file is refused (413).
+
+        on_form is called exactly once, unless the manager is collected first. It answers, or something later does.
+        When form.error is set and no answer has begun by its end, the client is told form.status and the connection
+        closes; when the client has left, it is called as well, and nothing can be answered. Its exceptions are treated
+        as those of handlers.
+
+        Limits, None for the default: field_bytes_max (64 KiB) of one value, memory_bytes_max (1 MiB) of all values and
+        names, part_count_max (1000) parts, file_count_max (64) files, file_bytes_max (1 GiB) of one file,
+        body_bytes_max (4 GiB) of everything, in place of the listener's.
+
+        ValueError when the request is no form (nothing has happened: answer 415) and when message is not valid any
+        more, FileNotFoundError or PermissionError for the directory, RuntimeError when closed, outside of
+        MG_EV_HTTP_HDRS and after an answer.
+        """
+
     def http_chunk(self, data: Payload) -> None:
         """Send one piece of a chunked answer; an empty one ends it.
 
@@ -382,15 +514,52 @@ class Connection:
         the answer is complete already.
         """
 
-    def http_sse(self, event_type: str, data: str) -> None:
-        """Send one server-sent event as one chunk. Each line of data becomes a 'data:' line of its own.
+    def http_sse_begin(self, headers: Headers | None = None) -> None:
+        """Answer the current HTTP request with a stream of server-sent events, to be sent with http_sse() or by an
+        EventChannel; http_chunk(b'') ends it.
 
-        ValueError for an event_type with a line break; otherwise as http_chunk().
+        200, 'Content-Type: text/event-stream', 'Cache-Control: no-store', then headers as in reply(), which may have
+        another Cache-Control. What a client has missed is told by its Last-Event-ID header. Raises as reply().
+        """
+
+    def http_sse(
+        self,
+        event_type: str,
+        data: str,
+        *,
+        id: str | None = None,
+        retry_ms: int | None = None,
+    ) -> None:
+        """Send one server-sent event in the stream that http_sse_begin(), reply() or a head written with send() has
+        begun, chunked or not.
+
+        Each line of data becomes a 'data:' line of its own; an empty event_type is left out, which means 'message'.
+        id is what the browser tells in its Last-Event-ID header when it connects again; '' makes it forget the last
+        one. retry_ms is how many milliseconds it waits before it does.
+
+        ValueError for a line break in event_type or id; otherwise as http_chunk().
         """
 
     def http_basic_auth(self, username: str, password: str) -> None:
         """Append the header line 'Authorization: Basic ...' to what waits to be sent, after a request line written
-        with send(). RuntimeError when closed.
+        with send(). ValueError for a ':' in username and for control characters, RuntimeError when closed.
+        """
+
+    def http_challenge(self, scheme: Literal["Basic", "Bearer"] = "Basic", realm: str = "") -> None:
+        """Answer the current HTTP request with 401 and 'WWW-Authenticate: <scheme> realm="<realm>"': a browser asks its
+        user for a name and a password.
+
+        scheme is 'Basic' or 'Bearer'. ValueError for another one and for a realm with control characters; otherwise as
+        reply().
+        """
+
+    def origin(self, message: HttpMessage) -> Origin:
+        """Who sent this request, in what way, and for which host: Origin(client, port, scheme, host, is_forwarded).
+
+        Inside the handler that got message. What Forwarded, or else X-Forwarded-For, -Proto and -Host, say is believed
+        as far as each hop was told by a proxy of listen(forwarded_from=...).
+
+        ValueError when message is not valid any more, RuntimeError when closed and for a listener.
         """
 
     def drain(self) -> None:
@@ -548,6 +717,32 @@ class HttpMessage:
     def status(self) -> int | None:
         """The status code of a response, 0 for a request, None when the message is not valid any more."""
 
+    def cookie(self, name: str) -> str | None:
+        """The value of the first cookie called name (case-sensitive), without the quotes around it, not decoded
+        otherwise; None when there is none.
+        """
+
+    def cookies(self) -> dict[str, str]:
+        """All cookies as a dict from name to value, as cookie() gives them."""
+
+    def basic_auth(self) -> tuple[str, str] | None:
+        """(user, password) of 'Authorization: Basic ...', or None: when there is no such header, several, or a
+        malformed one. Compare with is_user(), whose time tells nothing.
+        """
+
+    def bearer_token(self) -> str | None:
+        """The token of 'Authorization: Bearer ...', or None: when there is no such header, several, or a malformed
+        one.
+        """
+
+    def is_user(self, user: str, password: str) -> bool:
+        """True when the request carries exactly these as Basic credentials. Both are always compared, in a time that
+        depends on the length of what was sent alone.
+        """
+
+    def is_bearer(self, token: str) -> bool:
+        """True when the request carries exactly this as its Bearer token; compared as in is_user()."""
+
     @property
     def method(self) -> str:
         """The request's method, such as 'GET'; of a response its version, such as 'HTTP/1.1'."""
@@ -571,6 +766,165 @@ class HttpMessage:
     @property
     def body_bytes(self) -> bytes:
         """The body; in MG_EV_HTTP_HDRS as much of it as has arrived."""
+
+
+class Form:
+    """A form that Connection.receive_form() has received.
+
+    Valid until on_form returns: then bool(form) is False, it has no parts, and files that were not saved are
+    gone. One made by hand is never valid.
+    """
+
+    def __bool__(self) -> bool: ...
+
+    def get(self, name: str) -> FormPart | None:
+        """The first part called name (case-sensitive), or None."""
+
+    @property
+    def parts(self) -> tuple[FormPart, ...]:
+        """The parts in their order; with an error those that were complete."""
+
+    @property
+    def error(self) -> str | None:
+        """None when the form is complete, otherwise what was wrong, for people. Kept."""
+
+    @property
+    def status(self) -> int:
+        """The status that the client is told unless on_form answers, such as 400 or 413; 0 without an error and
+        when the client has gone. Kept.
+        """
+
+
+class FormPart:
+    """A field of a Form: a value in memory, or a file on disk that has no name until save().
+
+    Valid until on_form returns: then bool(part) is False and everything in it is empty. One made by hand is never
+    valid.
+    """
+
+    def __bool__(self) -> bool: ...
+
+    def save(self, path: Path) -> None:
+        """Give the received file this name, with mode 0666 less the umask; an existing file is replaced at once.
+
+        path is str or os.PathLike, your own and trusted: never made from filename unseen. It must be on the same file
+        system as the directory of receive_form().
+
+        OSError when that fails (FileNotFoundError, PermissionError and others), ValueError when the part is no file or
+        not valid any more, RuntimeError when it was saved before.
+        """
+
+    def read(self) -> bytes:
+        """All bytes of the file, or of a value. The GIL is given back while the disk is read. b'' when not valid any
+        more, OSError when the disk fails.
+        """
+
+    def fileno(self) -> int:
+        """The descriptor of the file, open for reading and writing, its offset anywhere; os.dup() it to keep it.
+
+        It belongs to the form. ValueError when the part is no file or not valid any more.
+        """
+
+    @property
+    def name(self) -> str:
+        """The field's name, decoded."""
+
+    @property
+    def filename(self) -> str:
+        """The name that the client gives the file: a hint, never a path; '' for values."""
+
+    @property
+    def content_type(self) -> str:
+        """The Content-Type that the client gives; '' when there is none."""
+
+    @property
+    def value(self) -> bytes:
+        """The value; b'' for files, see read()."""
+
+    @property
+    def text(self) -> str:
+        """The value as UTF-8 text; bytes that are none become surrogates."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the value or the file."""
+
+    @property
+    def is_file(self) -> bool:
+        """True for a file, which was written to disk."""
+
+
+class EventChannel:
+    """Sends each event to many connections, as Manager.event_channel() makes it.
+
+    All of it may be used from any thread. Once it or its manager is closed, the methods that act raise
+    RuntimeError and the counts are 0. One made by hand is closed.
+    """
+
+    def subscribe(self, conn: Connection) -> None:
+        """From now on conn, whose stream http_sse_begin() has begun, gets what is published: until it closes, its
+        stream ends, or it is unsubscribed. It may be on several channels; twice on one is once.
+
+        RuntimeError when no stream has begun and when the connection or the channel is closed, ValueError for a
+        connection of another manager.
+        """
+
+    def unsubscribe(self, conn: Connection) -> None:
+        """conn gets nothing more from this channel; its stream goes on. Does nothing when it is not subscribed."""
+
+    def publish(
+        self,
+        event_type: str,
+        data: str,
+        *,
+        id: str | None = None,
+        retry_ms: int | None = None,
+    ) -> int:
+        """Send an event, as of http_sse(), to every subscriber, and return how many get it. It is encoded once and
+        leaves by the end of the turn.
+
+        ValueError for a line break in event_type or id, RuntimeError when the channel or its manager is closed. May
+        be called from any thread.
+        """
+
+    def close(self) -> None:
+        """End the channel. The streams of its subscribers go on. Does nothing when closed already."""
+
+    @property
+    def subscriber_count(self) -> int:
+        """How many connections are subscribed."""
+
+    @property
+    def skipped_count(self) -> int:
+        """Events that were not sent to a subscriber because it was slow, since the beginning."""
+
+    @property
+    def closed_count(self) -> int:
+        """Subscribers that were closed because they were slow, since the beginning."""
+
+
+class Origin(tuple[str, int, str, str, bool]):
+    """Who has asked, in what way, for which host: a named tuple, as Connection.origin() gives it."""
+
+    @property
+    def client(self) -> str:
+        """The client's address; '' when a trusted proxy does not tell it or hides it."""
+
+    @property
+    def port(self) -> int:
+        """The client's port; 0 when it is not told."""
+
+    @property
+    def scheme(self) -> str:
+        """'http' or 'https'."""
+
+    @property
+    def host(self) -> str:
+        """The host that was asked for, with its port, if any."""
+
+    @property
+    def is_forwarded(self) -> bool:
+        """True when a trusted proxy has said so; otherwise it is what the connection and Host tell."""
 
 
 class Timer:
@@ -769,4 +1123,49 @@ def random_bytes(n: int) -> bytes:
 def random_str(n: int) -> str:
     """n letters and digits of ASCII that nobody can guess; 22 of them are as good as 128 bits. OverflowError for a
     negative n.
+    """
+
+
+def features() -> str:
+    """What the library was built with, as 'name/version' separated by spaces, such as 'zlib/1.2.13 brotli/1.0.9'."""
+
+
+def http_parse_multipart(body: Payload, offset: int = 0) -> tuple[int, dict[str, Any] | None]:
+    """The next part of a multipart body that is in memory, as (next_offset, part).
+
+    Begin with offset 0 and go on with next_offset until part is None, which comes as (0, None): behind the last
+    part, and where the body is malformed. part is a dict with 'name' and 'filename' (str, '' when there is none)
+    and 'body' (bytes). filename is what the client says: never a path to write to.
+
+    OverflowError for a negative offset. For large uploads see Connection.receive_form().
+    """
+
+
+def http_var(buf: Payload, name: str) -> str | None:
+    """The value of the first variable called name in form data such as 'a=1&b=2', decoded ('+' is a space, %XX a
+    byte); '' for 'a=' and for a bare 'a'.
+
+    None when there is none; ValueError when its percent escapes are malformed.
+    """
+
+
+def http_cookie(
+    name: str,
+    value: str,
+    *,
+    path: str = "/",
+    domain: str = "",
+    max_age: int | None = None,
+    same_site: Literal["Lax", "Strict", "None"] = "Lax",
+    secure: bool = True,
+    http_only: bool = True,
+) -> str:
+    """The value of a Set-Cookie header.
+
+    value must have no controls, spaces, quotes, commas, semicolons and backslashes: encode what may have them. path
+    '' leaves it to the browser, domain '' means this host alone. max_age is in seconds, 0 deletes the cookie, None
+    keeps it until the browser ends. same_site is 'Lax', 'Strict' or 'None', which needs secure: over TLS alone (and
+    to localhost). http_only: scripts cannot read it.
+
+    ValueError for what a browser would refuse or read differently.
     """

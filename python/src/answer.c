@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The methods of Connection that write HTTP: answers, chunks, server-sent events, credentials.
+ * The methods of Connection that write HTTP: answers, and the pieces of streams.
  *
  * reply() is the hottest path of the module. For str in ASCII and for bytes it makes no object and copies nothing:
  * the library is given pointers into the caller's objects, and copies them once, into its send queue. */
@@ -37,7 +37,7 @@ static void header_list_init(struct header_list *list, const struct tavi_http_he
   list->items[0] = *default_type;
 }
 
-static void header_list_free(struct header_list *list) {
+static inline void header_list_free(struct header_list *list) {
   for (size_t i = 0; i < list->owner_count; i++)
     Py_DECREF(list->owners[i]);
   if (list->items != list->inline_items) {
@@ -172,7 +172,7 @@ static int header_list_fill(struct header_list *list, PyObject *headers, bool ke
 
 /* ==== answers ==== */
 
-static PyObject *answer_error(int err) {
+PyObject *tavi_py_answer_result(int err) {
   if (err == TAVI_E_STATE) {
     PyErr_SetString(PyExc_RuntimeError, "no request is waiting for an answer");
     return NULL;
@@ -208,7 +208,7 @@ static PyObject *write_answer(struct tavi_py_connection *self, int status, const
   tavi_py_leave(manager, self);
 
   if (err < 0)
-    return answer_error(err);
+    return tavi_py_answer_result(err);
   Py_RETURN_NONE;
 }
 
@@ -231,6 +231,21 @@ static PyObject *answer(struct tavi_py_connection *self, PyObject *status_obj, c
   header_list_free(&list);
   return result;
 }
+
+const char tavi_py_reply_doc[] =
+"reply($self, /, status_code, body=b'', headers=None)\n"
+"--\n"
+"\n"
+"Answer the current HTTP request.\n"
+"\n"
+"body is str (as UTF-8), or anything that bytes() takes apart from an int. headers is a mapping; names and\n"
+"values are taken as str(). 'Content-Type: text/plain' is sent unless headers has one; Date and\n"
+"Content-Length are added. With 'Transfer-Encoding: chunked' the answer goes on with http_chunk(), and body,\n"
+"if any, is its first chunk.\n"
+"\n"
+"Raises ValueError for a name or value that cannot be in a header and for a status outside of 100 to 999,\n"
+"RuntimeError when closed or when no request waits for an answer. On a connection that is no HTTP server's\n"
+"the response is written as it is. Without effect on a listener. May be called from any thread.";
 
 PyObject *tavi_py_reply(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
   static const struct tavi_py_signature signature = {"reply", 1, 3, 3, {"status_code", "body", "headers"}};
@@ -268,6 +283,13 @@ static int dump_json(struct tavi_py_state *state, PyObject *data, struct tavi_py
   return failed;
 }
 
+const char tavi_py_reply_json_doc[] =
+"reply_json($self, /, data, status_code=200, headers=None)\n"
+"--\n"
+"\n"
+"Answer with json.dumps(data) as application/json. Otherwise as reply(); TypeError when data has no JSON\n"
+"form.";
+
 PyObject *tavi_py_reply_json(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
   static const struct tavi_py_signature signature = {"reply_json", 1, 3, 3, {"data", "status_code", "headers"}};
   PyObject *values[] = {NULL, NULL, NULL};
@@ -284,7 +306,75 @@ PyObject *tavi_py_reply_json(PyObject *op, PyObject *const *args, Py_ssize_t nar
   return result;
 }
 
+/* ==== compression ==== */
+
+static PyObject *coding_name(int coding) {
+  switch (coding) {
+    case TAVI_CODING_GZIP: return PyUnicode_FromString("gzip");
+    case TAVI_CODING_BROTLI: return PyUnicode_FromString("br");
+    case TAVI_CODING_ZSTD: return PyUnicode_FromString("zstd");
+    default: return PyUnicode_FromString("");
+  }
+}
+
+const char tavi_py_compress_doc[] =
+"compress($self, /, message, *, level=4, bytes_min=512)\n"
+"--\n"
+"\n"
+"Compress the answer to this request, which comes later, if the request accepts that.\n"
+"\n"
+"Inside the handler that got message, before reply(), reply_json() or a stream. Returns the coding that will\n"
+"be used, 'gzip', 'br' or 'zstd', and '' for none. level is 1 (fast) to 9 (small); a whole reply whose body is\n"
+"below bytes_min bytes is sent as it is, and so is what is compressed already (images, video, archives, or\n"
+"with a Content-Encoding of its own). Files of serve_dir() are not compressed; see its neighbours.\n"
+"\n"
+"Not for pages that hold a secret beside something that an attacker chose: the length tells the secret\n"
+"(BREACH).\n"
+"\n"
+"ValueError when message is not valid any more or level is another, RuntimeError when closed or when no request\n"
+"waits for an answer. '' for a listener.";
+
+PyObject *tavi_py_compress(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+  static const struct tavi_py_signature signature = {"compress", 1, 1, 3, {"message", "level", "bytes_min"}};
+  struct tavi_py_connection *self = (struct tavi_py_connection *)op;
+  PyObject *values[] = {NULL, NULL, NULL};
+  struct tavi_http_compress_opts opts;
+  tavi_http_compress_opts_init(&opts);
+  int64_t level = opts.level, bytes_min = (int64_t)opts.bytes_min;
+
+  if (tavi_py_arguments(&signature, args, nargs, kwnames, values) < 0)
+    return NULL;
+  if (values[1] != NULL && tavi_py_integer(values[1], "level", INT_MIN, INT_MAX, &level) < 0)
+    return NULL;
+  if (values[2] != NULL && tavi_py_integer(values[2], "bytes_min", 0, PY_SSIZE_T_MAX, &bytes_min) < 0)
+    return NULL;
+  if (level < 1 || level > 9) {
+    PyErr_SetString(PyExc_ValueError, "level must be from 1 to 9");
+    return NULL;
+  }
+  const struct tavi_http_msg *msg = tavi_py_message_argument(op, values[0]);
+  if (msg == NULL)
+    return NULL;
+  if (!tavi_py_connection_is_open(self))
+    return tavi_py_closed_error();
+  if (self->flags & TAVI_PY_LISTENER)
+    return coding_name(TAVI_CODING_IDENTITY);
+
+  opts.level = (int)level;
+  opts.bytes_min = (size_t)bytes_min;
+  int coding = tavi_http_compress(self->c.conn, msg, &opts);
+  return coding < 0 ? tavi_py_answer_result(coding) : coding_name(coding);
+}
+
 /* ==== streams ==== */
+
+PyObject *tavi_py_stream_result(int err, const char *what) {
+  if (err == TAVI_E_STATE) {
+    PyErr_SetString(PyExc_RuntimeError, "no chunked answer has begun, or it is complete");
+    return NULL;
+  }
+  return tavi_py_result(err, what);
+}
 
 static PyObject *write_chunk(struct tavi_py_connection *self, const void *data, size_t len) {
   if (!tavi_py_connection_is_open(self))
@@ -296,12 +386,17 @@ static PyObject *write_chunk(struct tavi_py_connection *self, const void *data, 
   tavi_py_enter(manager);
   int err = tavi_http_chunk(self->c.conn, data, len);
   tavi_py_leave(manager, self);
-  if (err == TAVI_E_STATE) {
-    PyErr_SetString(PyExc_RuntimeError, "no chunked answer has begun, or it is complete");
-    return NULL;
-  }
-  return tavi_py_result(err, "http_chunk");
+  return tavi_py_stream_result(err, "http_chunk");
 }
+
+const char tavi_py_http_chunk_doc[] =
+"http_chunk($self, /, data)\n"
+"--\n"
+"\n"
+"Send one piece of a chunked answer; an empty one ends it.\n"
+"\n"
+"data is str (as UTF-8), or anything that bytes() takes apart from an int. RuntimeError when closed, or when\n"
+"the answer is complete already.";
 
 PyObject *tavi_py_http_chunk(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
   static const struct tavi_py_signature signature = {"http_chunk", 1, 1, 1, {"data"}};
@@ -316,134 +411,39 @@ PyObject *tavi_py_http_chunk(PyObject *op, PyObject *const *args, Py_ssize_t nar
   return result;
 }
 
-static char *put(char *out, const char *data, size_t len) {
-  memcpy(out, data, len);
-  return out + len;
+static PyObject *begin_events(struct tavi_py_connection *self, const struct header_list *list) {
+  if (!tavi_py_connection_is_open(self))
+    return tavi_py_closed_error();
+  if (self->flags & TAVI_PY_LISTENER)
+    Py_RETURN_NONE;
+
+  struct tavi_py_manager *manager = self->manager;
+  tavi_py_enter(manager);
+  int err = tavi_sse_begin(self->c.conn, list->items + 1, list->count - 1);
+  tavi_py_leave(manager, self);
+  return tavi_py_answer_result(err);
 }
 
-/* One event as the WHATWG's HTML standard, 9.2.6, wants it; lines end in LF, CR or CRLF. Returns the end; out has
- * room for `sse_size()` bytes. */
-static char *put_sse(char *out, const struct tavi_py_payload *type, const struct tavi_py_payload *data) {
-  out = put(out, "event: ", 7);
-  out = put(out, type->data, type->len);
-  *out++ = '\n';
-  for (size_t from = 0;;) {
-    size_t to = from;
-    while (to < data->len && data->data[to] != '\n' && data->data[to] != '\r')
-      to++;
-    out = put(out, "data: ", 6);
-    out = put(out, data->data + from, to - from);
-    *out++ = '\n';
-    if (to == data->len)
-      break;
-    bool is_crlf = data->data[to] == '\r' && to + 1 < data->len && data->data[to + 1] == '\n';
-    from = to + (is_crlf ? 2 : 1);
-  }
-  *out++ = '\n';
-  return out;
-}
+const char tavi_py_http_sse_begin_doc[] =
+"http_sse_begin($self, /, headers=None)\n"
+"--\n"
+"\n"
+"Answer the current HTTP request with a stream of server-sent events, to be sent with http_sse() or by an\n"
+"EventChannel; http_chunk(b'') ends it.\n"
+"\n"
+"200, 'Content-Type: text/event-stream', 'Cache-Control: no-store', then headers as in reply(), which may have\n"
+"another Cache-Control. What a client has missed is told by its Last-Event-ID header. Raises as reply().";
 
-/* Each line end of data becomes at most "\ndata: ". */
-static size_t sse_size(const struct tavi_py_payload *type, const struct tavi_py_payload *data) {
-  size_t lines = 1;
-  for (size_t i = 0; i < data->len; i++)
-    lines += data->data[i] == '\n' || data->data[i] == '\r';
-  return 7 + type->len + 1 + data->len + lines * 7 + 1;
-}
+PyObject *tavi_py_http_sse_begin(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+  static const struct tavi_py_signature signature = {"http_sse_begin", 0, 1, 1, {"headers"}};
+  PyObject *headers = NULL, *result = NULL;
+  struct header_list list;
 
-static PyObject *write_sse(struct tavi_py_connection *self, const struct tavi_py_payload *type,
-                           const struct tavi_py_payload *data) {
-  for (size_t i = 0; i < type->len; i++) {
-    if (type->data[i] == '\n' || type->data[i] == '\r') {
-      PyErr_SetString(PyExc_ValueError, "event_type contains a line break");
-      return NULL;
-    }
-  }
-
-  char *event = PyMem_Malloc(sse_size(type, data));
-  if (event == NULL)
-    return PyErr_NoMemory();
-  char *end = put_sse(event, type, data);
-  PyObject *result = write_chunk(self, event, (size_t)(end - event));
-  PyMem_Free(event);
+  if (tavi_py_arguments(&signature, args, nargs, kwnames, &headers) < 0)
+    return NULL;
+  header_list_init(&list, &text_plain); /* stays behind: the type is that of event streams */
+  if (header_list_fill(&list, headers, false) == 0)
+    result = begin_events((struct tavi_py_connection *)op, &list);
+  header_list_free(&list);
   return result;
-}
-
-PyObject *tavi_py_http_sse(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
-  static const struct tavi_py_signature signature = {"http_sse", 2, 2, 2, {"event_type", "data"}};
-  PyObject *values[] = {NULL, NULL};
-  struct tavi_py_payload type, data;
-
-  if (tavi_py_arguments(&signature, args, nargs, kwnames, values) < 0 ||
-      tavi_py_text(values[0], "event_type", &type) < 0)
-    return NULL;
-  if (tavi_py_text(values[1], "data", &data) < 0) {
-    Py_DECREF(type.owner);
-    return NULL;
-  }
-
-  PyObject *result = write_sse((struct tavi_py_connection *)op, &type, &data);
-  Py_DECREF(type.owner);
-  Py_DECREF(data.owner);
-  return result;
-}
-
-/* ==== credentials ==== */
-
-/* base64("username:password") with a LF at its end, as bytes. */
-static PyObject *encode_credentials(PyObject *username, PyObject *password) {
-  PyObject *joined = PyUnicode_FromFormat("%U:%U", username, password);
-  PyObject *plain = joined ? PyUnicode_AsUTF8String(joined) : NULL;
-  PyObject *binascii = plain ? PyImport_ImportModule("binascii") : NULL;
-  PyObject *encoded = binascii ? PyObject_CallMethod(binascii, "b2a_base64", "O", plain) : NULL;
-
-  Py_XDECREF(joined);
-  Py_XDECREF(plain);
-  Py_XDECREF(binascii);
-  return encoded;
-}
-
-/* "Authorization: Basic ...\r\n" as bytes; RFC 7617 section 2. */
-static PyObject *authorization(PyObject *username, PyObject *password) {
-  PyObject *encoded = encode_credentials(username, password);
-  if (encoded == NULL)
-    return NULL;
-
-  PyObject *text = PyUnicode_DecodeASCII(PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded) - 1, NULL);
-  PyObject *line = text ? PyUnicode_FromFormat("Authorization: Basic %U\r\n", text) : NULL;
-  PyObject *bytes = line ? PyUnicode_AsASCIIString(line) : NULL;
-  Py_DECREF(encoded);
-  Py_XDECREF(text);
-  Py_XDECREF(line);
-  return bytes;
-}
-
-PyObject *tavi_py_http_basic_auth(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
-  static const struct tavi_py_signature signature = {"http_basic_auth", 2, 2, 2, {"username", "password"}};
-  struct tavi_py_connection *self = (struct tavi_py_connection *)op;
-  PyObject *values[] = {NULL, NULL};
-
-  if (tavi_py_arguments(&signature, args, nargs, kwnames, values) < 0)
-    return NULL;
-  for (int i = 0; i < 2; i++) {
-    if (!PyUnicode_Check(values[i])) {
-      PyErr_Format(PyExc_TypeError, "%s must be str, not %.100s", signature.names[i], Py_TYPE(values[i])->tp_name);
-      return NULL;
-    }
-  }
-  PyObject *line = authorization(values[0], values[1]);
-  if (line == NULL)
-    return NULL;
-
-  int err = TAVI_E_CLOSED;
-  if (tavi_py_connection_is_open(self)) {
-    struct tavi_py_manager *manager = self->manager;
-    tavi_py_enter(manager);
-    err = self->flags & TAVI_PY_LISTENER
-              ? 0
-              : tavi_conn_send(self->c.conn, PyBytes_AS_STRING(line), (size_t)PyBytes_GET_SIZE(line));
-    tavi_py_leave(manager, self);
-  }
-  Py_DECREF(line);
-  return tavi_py_result(err, "http_basic_auth");
 }

@@ -6,7 +6,7 @@
  * is; sending on a listener is checked like any other and goes nowhere. "Closed" begins with close(), or when the
  * library says that it is closing, except for reading the properties inside the ERROR and CLOSE handlers.
  *
- * The methods that write HTTP are in answer.c. */
+ * The methods that write HTTP are in answer.c, files.c, form.c, sse.c and auth.c. */
 #include "module.h"
 
 #include <string.h>
@@ -505,54 +505,45 @@ static PyObject *address_tuple(int err, const struct tavi_addr *addr) {
   return Py_BuildValue("(NiO)", host, (int)addr->port, addr->is_ipv6 ? Py_True : Py_False);
 }
 
-static PyObject *connection_local_addr(PyObject *op, void *Py_UNUSED(closure)) {
-  struct tavi_py_connection *self = (struct tavi_py_connection *)op;
-  struct tavi_addr addr;
-  int err;
-
-  if (!is_readable_object(self))
-    Py_RETURN_NONE;
+static int own_addr(const struct tavi_py_connection *self, struct tavi_addr *ret_addr) {
   if (self->flags & TAVI_PY_LISTENER)
-    err = tavi_listener_local_addr(self->c.listener, &addr);
-  else if (tavi_conn_flags(self->c.conn) & (TAVI_CONN_RESOLVING | TAVI_CONN_CONNECTING))
-    err = TAVI_E_NOT_FOUND;
-  else
-    err = tavi_conn_local_addr(self->c.conn, &addr);
-  return address_tuple(err, &addr);
+    return tavi_listener_local_addr(self->c.listener, ret_addr);
+  if (tavi_conn_flags(self->c.conn) & (TAVI_CONN_RESOLVING | TAVI_CONN_CONNECTING))
+    return TAVI_E_NOT_FOUND;
+  return tavi_conn_local_addr(self->c.conn, ret_addr);
 }
 
-static PyObject *connection_remote_addr(PyObject *op, void *Py_UNUSED(closure)) {
+static int peer_addr(const struct tavi_py_connection *self, struct tavi_addr *ret_addr) {
+  if (!(self->flags & TAVI_PY_LISTENER))
+    return tavi_conn_remote_addr(self->c.conn, ret_addr);
+  return tavi_py_resolved_first(self, ret_addr) ? 0 : TAVI_E_NOT_FOUND;
+}
+
+/* closure: NULL for the own one, anything else for the peer's. */
+static PyObject *connection_addr(PyObject *op, void *closure) {
   struct tavi_py_connection *self = (struct tavi_py_connection *)op;
   struct tavi_addr addr;
-  int err = TAVI_E_NOT_FOUND;
 
   if (!is_readable_object(self))
     Py_RETURN_NONE;
-  if (!(self->flags & TAVI_PY_LISTENER))
-    err = tavi_conn_remote_addr(self->c.conn, &addr);
-  else if (tavi_py_resolved_first(self, &addr))
-    err = 0;
-  return address_tuple(err, &addr);
+  return address_tuple(closure == NULL ? own_addr(self, &addr) : peer_addr(self, &addr), &addr);
 }
 
-static PyObject *connection_recv_len(PyObject *op, void *Py_UNUSED(closure)) {
-  struct tavi_conn *c = conn_to_read(op);
-  return PyLong_FromSize_t(c ? tavi_conn_peek(c).len : 0);
-}
+enum size { RECV_LEN, SEND_LEN, RECV_SIZE, SEND_SIZE };
 
-static PyObject *connection_send_len(PyObject *op, void *Py_UNUSED(closure)) {
-  struct tavi_conn *c = conn_to_read(op);
-  return PyLong_FromSize_t(c ? tavi_conn_send_pending(c) : 0);
-}
-
-static PyObject *connection_recv_size(PyObject *op, void *Py_UNUSED(closure)) {
-  struct tavi_conn *c = conn_to_read(op);
-  return PyLong_FromSize_t(c ? tavi_conn_recv_held(c) : 0);
-}
-
-static PyObject *connection_send_size(PyObject *op, void *Py_UNUSED(closure)) {
-  struct tavi_conn *c = conn_to_read(op);
-  return PyLong_FromSize_t(c ? tavi_conn_send_held(c) : 0);
+/* closure: an enum size. */
+static PyObject *connection_size(PyObject *op, void *closure) {
+  const struct tavi_conn *c = conn_to_read(op);
+  size_t size = 0;
+  if (c != NULL) {
+    switch ((enum size)(uintptr_t)closure) {
+      case RECV_LEN: size = tavi_conn_peek(c).len; break;
+      case SEND_LEN: size = tavi_conn_send_pending(c); break;
+      case RECV_SIZE: size = tavi_conn_recv_held(c); break;
+      case SEND_SIZE: size = tavi_conn_send_held(c); break;
+    }
+  }
+  return PyLong_FromSize_t(size);
 }
 
 static PyObject *connection_repr(PyObject *op) {
@@ -593,52 +584,6 @@ static void connection_dealloc(PyObject *op) {
   Py_DECREF(type);
 }
 
-PyDoc_STRVAR(reply_doc,
-"reply($self, /, status_code, body=b'', headers=None)\n"
-"--\n"
-"\n"
-"Answer the current HTTP request.\n"
-"\n"
-"body is str (as UTF-8), or anything that bytes() takes apart from an int. headers is a mapping; names and\n"
-"values are taken as str(). 'Content-Type: text/plain' is sent unless headers has one; Date and\n"
-"Content-Length are added. With 'Transfer-Encoding: chunked' the answer goes on with http_chunk(), and body,\n"
-"if any, is its first chunk.\n"
-"\n"
-"Raises ValueError for a name or value that cannot be in a header and for a status outside of 100 to 999,\n"
-"RuntimeError when closed or when no request waits for an answer. On a connection that is no HTTP server's\n"
-"the response is written as it is. Without effect on a listener. May be called from any thread.");
-
-PyDoc_STRVAR(reply_json_doc,
-"reply_json($self, /, data, status_code=200, headers=None)\n"
-"--\n"
-"\n"
-"Answer with json.dumps(data) as application/json. Otherwise as reply(); TypeError when data has no JSON\n"
-"form.");
-
-PyDoc_STRVAR(http_chunk_doc,
-"http_chunk($self, /, data)\n"
-"--\n"
-"\n"
-"Send one piece of a chunked answer; an empty one ends it.\n"
-"\n"
-"data is str (as UTF-8), or anything that bytes() takes apart from an int. RuntimeError when closed, or when\n"
-"the answer is complete already.");
-
-PyDoc_STRVAR(http_sse_doc,
-"http_sse($self, /, event_type, data)\n"
-"--\n"
-"\n"
-"Send one server-sent event as one chunk. Each line of data becomes a 'data:' line of its own.\n"
-"\n"
-"ValueError for an event_type with a line break; otherwise as http_chunk().");
-
-PyDoc_STRVAR(http_basic_auth_doc,
-"http_basic_auth($self, /, username, password)\n"
-"--\n"
-"\n"
-"Append the header line 'Authorization: Basic ...' to what waits to be sent, after a request line written\n"
-"with send(). RuntimeError when closed.");
-
 PyDoc_STRVAR(resolve_doc,
 "resolve($self, /, url)\n"
 "--\n"
@@ -673,11 +618,18 @@ static PyMethodDef connection_methods[] = {
     {"pause", connection_pause, METH_NOARGS, pause_doc},
     {"resume", connection_resume, METH_NOARGS, resume_doc},
     {"stream_body", connection_stream_body, METH_NOARGS, stream_body_doc},
-    {"reply", TAVI_PY_FASTCALL(tavi_py_reply), reply_doc},
-    {"reply_json", TAVI_PY_FASTCALL(tavi_py_reply_json), reply_json_doc},
-    {"http_chunk", TAVI_PY_FASTCALL(tavi_py_http_chunk), http_chunk_doc},
-    {"http_sse", TAVI_PY_FASTCALL(tavi_py_http_sse), http_sse_doc},
-    {"http_basic_auth", TAVI_PY_FASTCALL(tavi_py_http_basic_auth), http_basic_auth_doc},
+    TAVI_PY_ENTRY(reply),
+    TAVI_PY_ENTRY(reply_json),
+    TAVI_PY_ENTRY(compress),
+    TAVI_PY_ENTRY(serve_dir),
+    TAVI_PY_ENTRY(serve_file),
+    TAVI_PY_ENTRY(receive_form),
+    TAVI_PY_ENTRY(http_chunk),
+    TAVI_PY_ENTRY(http_sse_begin),
+    TAVI_PY_ENTRY(http_sse),
+    TAVI_PY_ENTRY(http_basic_auth),
+    TAVI_PY_ENTRY(http_challenge),
+    TAVI_PY_ENTRY(origin),
     {"drain", connection_drain, METH_NOARGS, drain_doc},
     {"close", connection_close, METH_NOARGS, close_doc},
     {"error", TAVI_PY_FASTCALL(connection_error), error_doc},
@@ -712,30 +664,30 @@ PyDoc_STRVAR(send_len_doc, "Bytes that wait to be sent.");
 PyDoc_STRVAR(recv_size_doc, "Bytes of memory held for received bytes.");
 PyDoc_STRVAR(send_size_doc, "Bytes of memory held for the send queue.");
 
-#define FLAG(bit) (void *)(uintptr_t)(bit)
+#define CLOSURE(number) (void *)(uintptr_t)(number)
 
 static PyGetSetDef connection_getset[] = {
     {"id", connection_id, NULL, id_doc, NULL},
     {"handler", connection_handler, NULL, handler_doc, NULL},
     {"userdata", connection_userdata, connection_set_userdata, userdata_doc, NULL},
     {"is_listening", connection_is_listening, NULL, is_listening_doc, NULL},
-    {"is_client", connection_flag, NULL, is_client_doc, FLAG(TAVI_CONN_CLIENT)},
-    {"is_udp", connection_flag, NULL, is_udp_doc, FLAG(TAVI_CONN_UDP)},
+    {"is_client", connection_flag, NULL, is_client_doc, CLOSURE(TAVI_CONN_CLIENT)},
+    {"is_udp", connection_flag, NULL, is_udp_doc, CLOSURE(TAVI_CONN_UDP)},
     {"is_websocket", connection_never, NULL, is_websocket_doc, NULL},
     {"is_tls", connection_never, NULL, is_tls_doc, NULL},
-    {"is_readable", connection_flag, NULL, is_readable_doc, FLAG(TAVI_CONN_READABLE)},
-    {"is_writable", connection_flag, NULL, is_writable_doc, FLAG(TAVI_CONN_WRITABLE)},
-    {"is_full", connection_flag, NULL, is_full_doc, FLAG(TAVI_CONN_FULL)},
-    {"is_draining", connection_flag, NULL, is_draining_doc, FLAG(TAVI_CONN_DRAINING)},
+    {"is_readable", connection_flag, NULL, is_readable_doc, CLOSURE(TAVI_CONN_READABLE)},
+    {"is_writable", connection_flag, NULL, is_writable_doc, CLOSURE(TAVI_CONN_WRITABLE)},
+    {"is_full", connection_flag, NULL, is_full_doc, CLOSURE(TAVI_CONN_FULL)},
+    {"is_draining", connection_flag, NULL, is_draining_doc, CLOSURE(TAVI_CONN_DRAINING)},
     {"is_closing", connection_is_closing, NULL, is_closing_doc, NULL},
-    {"is_paused", connection_flag, NULL, is_paused_doc, FLAG(TAVI_CONN_PAUSED)},
-    {"local_addr", connection_local_addr, NULL, local_addr_doc, NULL},
-    {"remote_addr", connection_remote_addr, NULL, remote_addr_doc, NULL},
+    {"is_paused", connection_flag, NULL, is_paused_doc, CLOSURE(TAVI_CONN_PAUSED)},
+    {"local_addr", connection_addr, NULL, local_addr_doc, NULL},
+    {"remote_addr", connection_addr, NULL, remote_addr_doc, CLOSURE(1)},
     {"resolved", tavi_py_resolved, NULL, resolved_doc, NULL},
-    {"recv_len", connection_recv_len, NULL, recv_len_doc, NULL},
-    {"send_len", connection_send_len, NULL, send_len_doc, NULL},
-    {"recv_size", connection_recv_size, NULL, recv_size_doc, NULL},
-    {"send_size", connection_send_size, NULL, send_size_doc, NULL},
+    {"recv_len", connection_size, NULL, recv_len_doc, CLOSURE(RECV_LEN)},
+    {"send_len", connection_size, NULL, send_len_doc, CLOSURE(SEND_LEN)},
+    {"recv_size", connection_size, NULL, recv_size_doc, CLOSURE(RECV_SIZE)},
+    {"send_size", connection_size, NULL, send_size_doc, CLOSURE(SEND_SIZE)},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

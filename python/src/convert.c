@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The argument rules that all methods share: payloads, text, integers, and the sorting of positional and keyword
+ * The argument rules that all methods share: payloads, text, paths, integers, and the sorting of positional and keyword
  * arguments. There is one function per kind of parameter, so that each kind is refused with the same words
  * everywhere. The interpreter's own PyArg functions are not used because they cost more than a whole reply. */
 #include "module.h"
@@ -50,6 +50,37 @@ int tavi_py_c_string(PyObject *obj, const char *argument, struct tavi_py_payload
     return -1;
   }
   *ret_text = text;
+  return 0;
+}
+
+/* What os.fspath() gives, as the bytes of the file system. New reference. */
+static PyObject *path_bytes(PyObject *obj, const char *argument) {
+  PyObject *path = PyBytes_Check(obj) ? NULL : PyOS_FSPath(obj);
+  if (path == NULL) {
+    if (PyBytes_Check(obj) || PyErr_ExceptionMatches(PyExc_TypeError))
+      PyErr_Format(PyExc_TypeError, "%s must be str or os.PathLike, not %.100s", argument, Py_TYPE(obj)->tp_name);
+    return NULL;
+  }
+  if (PyBytes_Check(path))
+    return path;
+
+  PyObject *bytes = PyUnicode_EncodeFSDefault(path);
+  Py_DECREF(path);
+  return bytes;
+}
+
+int tavi_py_path(PyObject *obj, const char *argument, struct tavi_py_payload *ret_path) {
+  PyObject *bytes = path_bytes(obj, argument);
+  if (bytes == NULL)
+    return -1;
+
+  size_t len = (size_t)PyBytes_GET_SIZE(bytes);
+  if (memchr(PyBytes_AS_STRING(bytes), '\0', len) != NULL) {
+    Py_DECREF(bytes);
+    PyErr_Format(PyExc_ValueError, "%s contains a null character", argument);
+    return -1;
+  }
+  *ret_path = (struct tavi_py_payload){bytes, PyBytes_AS_STRING(bytes), len};
   return 0;
 }
 

@@ -165,6 +165,22 @@ bool tavi_py_is_telling(const struct tavi_py_manager *manager) {
   return false;
 }
 
+/* After a call for many connections. Each handler may let another thread close and free others: so begin again. */
+static void tell_failed(struct tavi_py_manager *manager, PyObject *text) {
+  struct tavi_py_connection *conn = manager->first;
+  while (conn != NULL) {
+    if (!(conn->flags & TAVI_PY_FAILED)) {
+      conn = conn->next;
+      continue;
+    }
+    conn->flags &= ~(unsigned)TAVI_PY_FAILED;
+    Py_INCREF(conn);
+    tavi_py_deliver(conn, MG_EV_ERROR, text);
+    Py_DECREF(conn);
+    conn = manager->first;
+  }
+}
+
 void tavi_py_flush_queued(struct tavi_py_manager *manager, struct tavi_py_connection *conn) {
   struct tavi_py_teller self = {PyThread_get_thread_ident(), manager->tellers}, **place = &manager->tellers;
   uint32_t queued = manager->queued;
@@ -174,17 +190,22 @@ void tavi_py_flush_queued(struct tavi_py_manager *manager, struct tavi_py_connec
 
   manager->tellers = &self;
   Py_INCREF(manager); /* a handler may drop the last other reference to either */
-  Py_INCREF(conn);
-  tell_queued(conn, MG_EV_OPEN, queued, Py_None);
-  tell_queued(conn, MG_EV_RESOLVE, queued, Py_None);
-  tell_queued(conn, MG_EV_CONNECT, queued, Py_None);
-  tell_queued(conn, MG_EV_WRITE, queued, Py_None);
-  tell_queued(conn, MG_EV_ERROR, queued, text ? text : Py_None);
+  Py_XINCREF(conn);
+  if (conn == NULL) {
+    tell_failed(manager, text ? text : Py_None);
+  } else {
+    tell_queued(conn, MG_EV_OPEN, queued, Py_None);
+    tell_queued(conn, MG_EV_RESOLVE, queued, Py_None);
+    tell_queued(conn, MG_EV_CONNECT, queued, Py_None);
+    tell_queued(conn, MG_EV_WRITE, queued, Py_None);
+    tell_queued(conn, MG_EV_ERROR, queued, text ? text : Py_None);
+    conn->flags &= ~(unsigned)TAVI_PY_FAILED;
+  }
   Py_XDECREF(text);
   while (*place != &self)
     place = &(*place)->next;
   *place = self.next;
-  Py_DECREF(conn);
+  Py_XDECREF(conn);
   Py_DECREF(manager);
 }
 
@@ -303,6 +324,7 @@ static void on_error(struct tavi_conn *Py_UNUSED(c), int err, const char *text, 
     return;
   }
   if (manager->calling) {
+    conn->flags |= TAVI_PY_FAILED;
     manager->queued |= UINT32_C(1) << MG_EV_ERROR;
     Py_XSETREF(manager->queued_error, str);
     return;

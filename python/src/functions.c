@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The functions of the module that belong to no object. */
+ * The functions of the module that belong to no object and to no other file. */
 #include "module.h"
 
 PyDoc_STRVAR(event_name_doc,
@@ -79,10 +79,24 @@ static PyObject *millis(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored
   return PyLong_FromUnsignedLongLong(tavi_millis());
 }
 
+PyDoc_STRVAR(features_doc,
+"features($module, /)\n"
+"--\n"
+"\n"
+"What the library was built with, as 'name/version' separated by spaces, such as 'zlib/1.2.13 brotli/1.0.9'.");
+
+static PyObject *features(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
+  return PyUnicode_FromString(tavi_features());
+}
+
 PyMethodDef tavi_py_functions[] = {
     {"event_name", TAVI_PY_FASTCALL(event_name), event_name_doc},
     {"log_set", TAVI_PY_FASTCALL(log_set), log_set_doc},
     {"log_get", log_get, METH_NOARGS, log_get_doc},
     {"millis", millis, METH_NOARGS, millis_doc},
+    {"features", features, METH_NOARGS, features_doc},
+    TAVI_PY_ENTRY(http_parse_multipart),
+    TAVI_PY_ENTRY(http_var),
+    TAVI_PY_ENTRY(http_cookie),
     {NULL, NULL, 0, NULL},
 };

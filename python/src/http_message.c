@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
  * HttpMessage: a view of a message in the library's memory, valid while the handler runs that it was given to. What is
- * read from it is copied into ordinary objects; afterwards everything is empty.
+ * read from it is copied into ordinary objects; afterwards everything is empty. The methods for credentials and cookies
+ * are in auth.c.
  *
  * Two of them are made per request, so their memory comes from a list in the module state. What is on the list holds no
  * references and is no object until it is taken off again. */
 #include "module.h"
 
 #include <string.h>
+
+#include "tavi/http_form.h"
 
 #define FREE_MESSAGES_MAX 16 /* views are dead soon after their handler: few are alive at once */
 
@@ -59,6 +62,20 @@ void tavi_py_messages_free(struct tavi_py_state *state) {
 
 static const struct tavi_http_msg *message_of(PyObject *op) {
   return ((struct tavi_py_message *)op)->msg;
+}
+
+const struct tavi_http_msg *tavi_py_message_argument(PyObject *conn, PyObject *message) {
+  struct tavi_py_state *state = tavi_py_state_of(Py_TYPE(conn));
+  if (state == NULL)
+    return NULL;
+
+  if (!PyObject_TypeCheck(message, state->http_message_type)) {
+    PyErr_Format(PyExc_TypeError, "message must be HttpMessage, not %.100s", Py_TYPE(message)->tp_name);
+    return NULL;
+  }
+  if (message_of(message) == NULL)
+    PyErr_SetString(PyExc_ValueError, "HttpMessage is not valid for this event");
+  return message_of(message);
 }
 
 static bool is_response(const struct tavi_http_msg *msg) {
@@ -182,21 +199,6 @@ static PyObject *message_trailers(PyObject *op, PyObject *Py_UNUSED(ignored)) {
   return fields(op, true);
 }
 
-static PyObject *decode_form_value(struct tavi_slice value) {
-  char *text = PyMem_Malloc(value.len + 1);
-  if (text == NULL)
-    return PyErr_NoMemory();
-
-  PyObject *result = NULL;
-  int64_t len = tavi_percent_decode(value, true, text);
-  if (len < 0)
-    PyErr_SetString(PyExc_ValueError, "query variable with a bad percent escape");
-  else
-    result = PyUnicode_DecodeUTF8(text, (Py_ssize_t)len, "surrogateescape");
-  PyMem_Free(text);
-  return result;
-}
-
 PyDoc_STRVAR(query_var_doc,
 "query_var($self, /, name)\n"
 "--\n"
@@ -223,7 +225,7 @@ static PyObject *message_query_var(PyObject *op, PyObject *const *args, Py_ssize
   Py_DECREF(name.owner);
   if (!found)
     Py_RETURN_NONE;
-  return decode_form_value(value);
+  return tavi_py_decode_form_value(value);
 }
 
 static bool find_parameter(const struct tavi_http_msg *msg, const char *header, struct tavi_slice name,
@@ -285,6 +287,12 @@ static PyMethodDef message_methods[] = {
     {"query_var", TAVI_PY_FASTCALL(message_query_var), query_var_doc},
     {"header_var", TAVI_PY_FASTCALL(message_header_var), header_var_doc},
     {"status", message_status, METH_NOARGS, status_doc},
+    TAVI_PY_ENTRY(cookie),
+    TAVI_PY_ENTRY(cookies),
+    TAVI_PY_ENTRY(basic_auth),
+    TAVI_PY_ENTRY(bearer_token),
+    TAVI_PY_ENTRY(is_user),
+    TAVI_PY_ENTRY(is_bearer),
     {NULL, NULL, 0, NULL},
 };
 

@@ -450,7 +450,8 @@ PyDoc_STRVAR(listen_doc,
 "listen($self, /, url, handler=None, *, http=None, reuse_port=None, defer_accept=None, backlog=None, "
 "idle_timeout_ms=None, write_timeout_ms=None, recv_bytes_max=None, send_bytes_max=None, send_high_water=None, "
 "send_low_water=None, head_bytes_max=None, target_bytes_max=None, header_count_max=None, body_bytes_max=None, "
-"head_timeout_ms=None, body_timeout_ms=None, keepalive_timeout_ms=None)\n"
+"head_timeout_ms=None, body_timeout_ms=None, keepalive_timeout_ms=None, proxy_protocol_from=None, "
+"forwarded_from=None)\n"
 "--\n"
 "\n"
 "Listen, and return the listener as a Connection.\n"
@@ -466,6 +467,11 @@ PyDoc_STRVAR(listen_doc,
 "keepalive_timeout_ms (75,000) are milliseconds, 0 for no limit; recv_bytes_max (3 MiB), send_bytes_max (64\n"
 "MiB), send_high_water (1 MiB), send_low_water (256 KiB), head_bytes_max (64 KiB), target_bytes_max (16 KiB)\n"
 "and body_bytes_max (16 MiB) are bytes; header_count_max (128) counts headers.\n"
+"\n"
+"Behind proxies: a list of addresses and networks, such as '10.0.0.0/8, ::1', with 'unix' for all peers on\n"
+"Unix sockets. Those of proxy_protocol_from must begin each connection with a PROXY protocol header (version 1\n"
+"or 2), and remote_addr is then the client's; of those of forwarded_from, origin() believes the Forwarded and\n"
+"X-Forwarded-* headers. At first nobody is believed.\n"
 "\n"
 "RuntimeError 'Failed to listen on ...' with the reason, or when the manager is closed. May be called from\n"
 "any thread.");
@@ -584,9 +590,11 @@ static PyObject *manager_timer_add(PyObject *op, PyObject *const *args, Py_ssize
 /* CLOSE handlers run in here, with the library's manager still whole. */
 static void close_manager(struct tavi_py_manager *self) {
   self->closing = true;
+  tavi_py_channels_close(self);
   tavi_manager_free(self->c);
   self->c = NULL;
   tavi_py_timers_release(self);
+  tavi_py_receiving_release(self);
   print_log(self);
   self->closing = false;
 }
@@ -822,7 +830,7 @@ static int manager_traverse(PyObject *op, visitproc visit, void *arg) {
     Py_VISIT(conn);
   for (struct tavi_py_timer *timer = self->timers; timer != NULL; timer = timer->next)
     Py_VISIT(timer);
-  return 0;
+  return tavi_py_receiving_traverse(self, visit, arg);
 }
 
 static int manager_clear(PyObject *op) {
@@ -877,6 +885,7 @@ static PyMethodDef manager_methods[] = {
     TAVI_PY_ENTRY(sntp_connect),
     {"wakeup", TAVI_PY_FASTCALL(manager_wakeup), wakeup_doc},
     {"timer_add", TAVI_PY_FASTCALL(manager_timer_add), timer_add_doc},
+    TAVI_PY_ENTRY(event_channel),
     {"run", TAVI_PY_FASTCALL(manager_run), run_doc},
     {"fileno", manager_fileno, METH_NOARGS, fileno_doc},
     {"close", manager_close, METH_NOARGS, close_doc},

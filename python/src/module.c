@@ -7,7 +7,8 @@
  * interpreter is told to switch it on.
  *
  * Where to read on: event.c is how the library calls Python; manager.c, connection.c, http_message.c and timer.c are
- * the types; answer.c writes HTTP; convert.c, url.c and options.c read arguments. */
+ * the types, with EventChannel in sse.c and Form in form.c; these two, answer.c, files.c and auth.c have the methods
+ * that speak HTTP; convert.c, url.c and options.c read arguments. */
 #include "module.h"
 
 struct tavi_py_state *tavi_py_state_of(PyTypeObject *type) {
@@ -54,6 +55,12 @@ static int module_exec(PyObject *module) {
     return -1;
   if (tavi_py_timer_setup(module, state) < 0)
     return -1;
+  if (tavi_py_event_channel_setup(module, state) < 0)
+    return -1;
+  if (tavi_py_form_setup(module, state) < 0)
+    return -1;
+  if (tavi_py_origin_setup(module, state) < 0)
+    return -1;
   return tavi_py_manager_setup(module, state);
 }
 
@@ -68,6 +75,10 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
   Py_VISIT(state->connection_type);
   Py_VISIT(state->http_message_type);
   Py_VISIT(state->timer_type);
+  Py_VISIT(state->event_channel_type);
+  Py_VISIT(state->form_type);
+  Py_VISIT(state->form_part_type);
+  Py_VISIT(state->origin_type);
   for (int i = 0; i <= MG_EV_USER; i++)
     Py_VISIT(state->event_numbers[i]);
   Py_VISIT(state->json_dumps);
@@ -86,6 +97,10 @@ static int module_clear(PyObject *module) {
   Py_CLEAR(state->connection_type);
   Py_CLEAR(state->http_message_type);
   Py_CLEAR(state->timer_type);
+  Py_CLEAR(state->event_channel_type);
+  Py_CLEAR(state->form_type);
+  Py_CLEAR(state->form_part_type);
+  Py_CLEAR(state->origin_type);
   Py_CLEAR(state->json_dumps);
   return 0;
 }

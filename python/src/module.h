@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the files of the extension module share: the state of one module, the four object structs, and the functions
+ * What the files of the extension module share: the state of one module, the structs of its objects, and the functions
  * that one file offers the others. The module knows the library by its public headers alone.
  *
- * Lifetimes, in five sentences:
+ * Lifetimes, in six sentences:
  *  1. A Manager object owns one tavi_manager, from __init__ to close() or to its own end.
  *  2. A Manager holds one strong reference to the Connection object of every open connection and listener, from its
  *     opening until its CLOSE event has been delivered, and one to every running Timer.
  *  3. Connection and Timer point back at their Manager without a reference; the pointer is NULL once they are closed.
- *  4. An HttpMessage is valid while the handler runs that it was made for.
- *  5. The module state lives as long as any of its types, and so as long as any of these objects.
+ *  4. An HttpMessage, a Form and its parts are valid while the handler runs that they were made for.
+ *  5. An EventChannel owns its tavi_sse_channel until close(), its own end or that of its Manager, to which it points
+ *     back without a reference.
+ *  6. The module state lives as long as any of its types, and so as long as any of these objects.
  *
  * Threads: everything here runs with the GIL held; it is given back around the library's wait alone. Any call into
  * Python, and any creation of a garbage collected object, may let another thread in. Therefore arguments are
@@ -26,6 +28,7 @@
 
 #include "tavi/conn.h"
 #include "tavi/http.h"
+#include "tavi/http_sse.h"
 #include "tavi/manager.h"
 #include "tavi/sntp.h"
 #include "tavi/timer.h"
@@ -65,6 +68,10 @@ struct tavi_py_state {
   PyTypeObject *connection_type;
   PyTypeObject *http_message_type;
   PyTypeObject *timer_type;
+  PyTypeObject *event_channel_type;
+  PyTypeObject *form_type;
+  PyTypeObject *form_part_type;
+  PyTypeObject *origin_type;
   PyObject *event_numbers[MG_EV_USER + 1]; /* the ints that handlers get; NULL at 20 and 21 */
   PyObject *json_dumps;                    /* json.dumps, from the first reply_json() on */
   struct tavi_py_message *free_messages;   /* memory of dead HttpMessages; holds no references */
@@ -84,6 +91,9 @@ int tavi_py_manager_setup(PyObject *module, struct tavi_py_state *state);
 int tavi_py_connection_setup(PyObject *module, struct tavi_py_state *state);
 int tavi_py_http_message_setup(PyObject *module, struct tavi_py_state *state);
 int tavi_py_timer_setup(PyObject *module, struct tavi_py_state *state);
+int tavi_py_event_channel_setup(PyObject *module, struct tavi_py_state *state);
+int tavi_py_form_setup(PyObject *module, struct tavi_py_state *state);
+int tavi_py_origin_setup(PyObject *module, struct tavi_py_state *state);
 
 extern PyMethodDef tavi_py_functions[];
 
@@ -98,6 +108,8 @@ extern PyMethodDef tavi_py_functions[];
 struct tavi_py_connection;
 struct tavi_py_names;
 struct tavi_py_timer;
+struct tavi_py_event_channel;
+struct tavi_py_receiving;
 
 struct tavi_py_manager {
   PyObject_HEAD
@@ -110,6 +122,8 @@ struct tavi_py_manager {
   struct tavi_py_connection *last;
   struct tavi_py_connection *unpolled;   /* borrowed: the first of them that has not had its first POLL; or NULL */
   struct tavi_py_timer *timers;          /* the running timers, one reference each */
+  struct tavi_py_event_channel *channels; /* borrowed: those that are open */
+  struct tavi_py_receiving *receiving;   /* the forms that are being received; owned */
   PyThreadState *waiting;                /* of the polling thread while it waits without the GIL */
   uint64_t sweep_ms;                     /* when the next POLL sweep is due, on the clock of tavi_millis() */
   uint32_t interest;                     /* bit n: event n is delivered */
@@ -133,7 +147,8 @@ enum {
   TAVI_PY_LISTENING = 1 << 0, /* made by listen() */
   TAVI_PY_LISTENER = 1 << 1,  /* `c` holds a listener; UDP listens with a connection */
   TAVI_PY_CLOSING = 1 << 2,   /* close() was called */
-  TAVI_PY_REPORTING = 1 << 3  /* ERROR or CLOSE is being told: the properties can still be read */
+  TAVI_PY_REPORTING = 1 << 3, /* ERROR or CLOSE is being told: the properties can still be read */
+  TAVI_PY_FAILED = 1 << 4     /* ERROR came inside a call for many connections and has not been told yet */
 };
 
 struct tavi_py_connection {
@@ -191,11 +206,61 @@ PyObject *tavi_py_result(int err, const char *what);
 
 /* ==== answer.c: the methods of Connection that write HTTP ==== */
 
-PyObject *tavi_py_reply(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
-PyObject *tavi_py_reply_json(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
-PyObject *tavi_py_http_chunk(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
-PyObject *tavi_py_http_sse(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
-PyObject *tavi_py_http_basic_auth(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+TAVI_PY_ELSEWHERE(reply);
+TAVI_PY_ELSEWHERE(reply_json);
+TAVI_PY_ELSEWHERE(compress);
+TAVI_PY_ELSEWHERE(http_chunk);
+TAVI_PY_ELSEWHERE(http_sse_begin);
+
+/* None for 0, otherwise the exception for a call that was to begin an answer. */
+PyObject *tavi_py_answer_result(int err);
+
+/* The same for a call that was to send a piece of one. */
+PyObject *tavi_py_stream_result(int err, const char *what);
+
+/* ==== files.c: more of them ==== */
+
+TAVI_PY_ELSEWHERE(serve_dir);
+TAVI_PY_ELSEWHERE(serve_file);
+
+/* ==== sse.c: events, and EventChannel ==== */
+
+TAVI_PY_ELSEWHERE(http_sse);
+TAVI_PY_ELSEWHERE(event_channel); /* of Manager */
+
+/* Close the channels of a manager that is about to close. */
+void tavi_py_channels_close(struct tavi_py_manager *manager);
+
+/* ==== form.c: Form, FormPart, and forms in memory ==== */
+
+TAVI_PY_ELSEWHERE(receive_form);
+TAVI_PY_ELSEWHERE(http_parse_multipart);
+TAVI_PY_ELSEWHERE(http_var);
+
+/* For the manager's traverse and its end. */
+int tavi_py_receiving_traverse(struct tavi_py_manager *manager, visitproc visit, void *arg);
+void tavi_py_receiving_release(struct tavi_py_manager *manager);
+
+/* The value of a form's field, decoded. ValueError: a bad percent escape. */
+PyObject *tavi_py_decode_form_value(struct tavi_slice value);
+
+/* ==== auth.c: credentials, cookies, and who asks ==== */
+
+TAVI_PY_ELSEWHERE(http_basic_auth); /* of Connection */
+TAVI_PY_ELSEWHERE(http_challenge);
+TAVI_PY_ELSEWHERE(origin);
+TAVI_PY_ELSEWHERE(cookie); /* of HttpMessage */
+TAVI_PY_ELSEWHERE(cookies);
+TAVI_PY_ELSEWHERE(basic_auth);
+TAVI_PY_ELSEWHERE(bearer_token);
+TAVI_PY_ELSEWHERE(is_user);
+TAVI_PY_ELSEWHERE(is_bearer);
+TAVI_PY_ELSEWHERE(http_cookie); /* of the module */
+
+/* ==== manager.c ==== */
+
+/* Returns false with an exception set when the manager cannot be used. */
+bool tavi_py_check_open(const struct tavi_py_manager *manager);
 
 /* ==== resolve.c: the methods of Connection that are about names ==== */
 
@@ -209,11 +274,6 @@ bool tavi_py_resolved_first(const struct tavi_py_connection *self, struct tavi_a
 /* After CLOSE: end what is under way. */
 void tavi_py_names_free(struct tavi_py_connection *self);
 
-/* ==== manager.c ==== */
-
-/* Returns false with an exception set when the manager cannot be used. */
-bool tavi_py_check_open(const struct tavi_py_manager *manager);
-
 /* ==== sntp.c and udp.c ==== */
 
 TAVI_PY_ELSEWHERE(sntp_connect); /* of Manager */
@@ -225,6 +285,10 @@ TAVI_PY_ELSEWHERE(set_multicast);
 TAVI_PY_ELSEWHERE(set_broadcast);
 
 /* ==== http_message.c ==== */
+
+/* The message that a method of Connection got as its argument; borrowed. NULL with an exception set: it is no
+ * HttpMessage (TypeError), or its handler has returned (ValueError). Ask after everything that can run Python code. */
+const struct tavi_http_msg *tavi_py_message_argument(PyObject *conn, PyObject *message);
 
 /* A view of msg; new reference. The caller sets its msg to NULL before msg dies. */
 struct tavi_py_message *tavi_py_message_new(struct tavi_py_state *state, const struct tavi_http_msg *msg);
@@ -254,8 +318,9 @@ void tavi_py_deliver_polls(struct tavi_py_manager *manager);
 #define TAVI_PY_SWEEP_MS 100
 
 /* Around a call into the library that may call back before it returns. No Python code runs in between: the events are
- * noted, and tavi_py_leave() delivers them to `conn`. So the library is never left in the middle of a call while
- * another thread, or a handler that closes the manager, changes what that call is working on. */
+ * noted, and tavi_py_leave() delivers them to `conn` (NULL, after a call for many: ERROR, to each that failed). So the
+ * library is never left in the middle of a call while another thread, or a handler that closes the manager, changes
+ * what that call is working on. */
 static inline void tavi_py_enter(struct tavi_py_manager *manager) {
   manager->calling = true;
 }
@@ -355,11 +420,14 @@ int tavi_py_text(PyObject *obj, const char *argument, struct tavi_py_payload *re
 /* The same without NUL inside (ValueError), so that data is a C string. */
 int tavi_py_c_string(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text);
 
+/* A path: str or os.PathLike, as os.fsencode() has it, without NUL (ValueError); data is a C string. */
+int tavi_py_path(PyObject *obj, const char *argument, struct tavi_py_payload *ret_path);
+
 /* An int (a float is cut) from min to max; outside: OverflowError. */
 int tavi_py_integer(PyObject *obj, const char *argument, int64_t min, int64_t max, int64_t *ret_value);
 
 /* The parameters of a method: the first `required` must be given, the first `positional` may be so by position. */
-#define TAVI_PY_PARAMETERS_MAX 4
+#define TAVI_PY_PARAMETERS_MAX 12
 struct tavi_py_signature {
   const char *function;
   Py_ssize_t required, positional, total;

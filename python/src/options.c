@@ -5,8 +5,9 @@
 #include "module.h"
 
 #include <stddef.h>
+#include <string.h>
 
-enum kind { MS, BYTES, COUNT, YES_NO };
+enum kind { MS, BYTES, COUNT, YES_NO, TEXT };
 enum call { LISTEN = 1, CONNECT = 2, BOTH = 3 };
 
 static const struct option {
@@ -32,6 +33,8 @@ static const struct option {
     {"head_timeout_ms", offsetof(struct tavi_http_opts, head_timeout_ms), MS, BOTH},
     {"body_timeout_ms", offsetof(struct tavi_http_opts, body_timeout_ms), MS, BOTH},
     {"keepalive_timeout_ms", offsetof(struct tavi_http_opts, keepalive_timeout_ms), MS, LISTEN},
+    {"proxy_protocol_from", offsetof(struct tavi_http_opts, listen.proxy_protocol_from), TEXT, LISTEN},
+    {"forwarded_from", offsetof(struct tavi_http_opts, forwarded_from), TEXT, LISTEN},
 };
 
 static int set_integer(const struct option *option, PyObject *value, struct tavi_http_opts *opts) {
@@ -61,6 +64,25 @@ static int set_yes_no(const struct option *option, PyObject *value, struct tavi_
   return 1;
 }
 
+/* The UTF-8 of a str lives as long as it does: the caller of listen() keeps it during the call. */
+static int set_text(const struct option *option, PyObject *value, struct tavi_http_opts *opts) {
+  if (!PyUnicode_Check(value)) {
+    PyErr_Format(PyExc_TypeError, "%s must be str, not %.100s", option->name, Py_TYPE(value)->tp_name);
+    return -1;
+  }
+
+  Py_ssize_t len;
+  const char *text = PyUnicode_AsUTF8AndSize(value, &len);
+  if (text == NULL)
+    return -1;
+  if (strlen(text) != (size_t)len) {
+    PyErr_Format(PyExc_ValueError, "%s contains a null character", option->name);
+    return -1;
+  }
+  *(const char **)((char *)opts + option->offset) = text;
+  return 1;
+}
+
 int tavi_py_option(PyObject *name, PyObject *value, bool listening, struct tavi_http_opts *opts) {
   for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
     const struct option *option = &options[i];
@@ -68,7 +90,11 @@ int tavi_py_option(PyObject *name, PyObject *value, bool listening, struct tavi_
       continue;
     if (value == Py_None)
       return 1;
-    return option->kind == YES_NO ? set_yes_no(option, value, opts) : set_integer(option, value, opts);
+    switch (option->kind) {
+      case YES_NO: return set_yes_no(option, value, opts);
+      case TEXT: return set_text(option, value, opts);
+      default: return set_integer(option, value, opts);
+    }
   }
   return 0;
 }

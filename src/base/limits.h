@@ -52,6 +52,8 @@
 #define TAVI__FILES_WALK_MS 1000          /* how often the way to a file is looked at, and not just the file */
 #define TAVI__FILES_RANGES 64             /* the most that ranges_max can be: they are kept on the stack */
 #define TAVI__LISTING_ENTRIES 10000       /* of a directory that are shown */
+#define TAVI__LISTINGS_WAITING 32         /* for the one thread that reads directories; further ones are refused. (Who
+                                           * goes away leaves his own behind.) */
 #define TAVI__MIME_BYTES_MAX (1u << 20)   /* of the system's mime.types */
 
 /* ==== lingering close (RFC 9112 section 9.6) ==== */

@@ -498,7 +498,7 @@ int tavi_http_refuse(struct tavi_conn *c, int status) {
   int err = may_begin(c, status);
   if (err < 0) return err;
   h->is_body_done = h->keep_alive = h->is_plain = false; /* whatever follows on this connection is not looked at */
-  if (h->more != NULL) h->more->coding.is_asked = false;
+  tavi__http_forget_coding(c);
   return begin(c, status, &plain, 1, len, text);
 }
 

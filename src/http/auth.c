@@ -6,6 +6,7 @@
  * looked at another one. */
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/base64.h"
 #include "base/limits.h"
 #include "http/http.h"
@@ -47,8 +48,7 @@ static int find_credentials(const struct tavi_http_msg *msg, const char *scheme,
   struct tavi_slice value;
   int err = find_authorization(msg, &value);
   if (err < 0) return err;
-  if (value.len < scheme_len || !tavi__slice_is((struct tavi_slice){value.ptr, scheme_len}, scheme, scheme_len))
-    return TAVI_E_NOT_FOUND;
+  if (!tavi__slice_begins(value, scheme, scheme_len)) return TAVI_E_NOT_FOUND;
   size_t at = scheme_len;
   if (at < value.len && value.ptr[at] != ' ') return TAVI_E_NOT_FOUND; /* a longer name */
   while (at < value.len && value.ptr[at] == ' ') at++;
@@ -84,8 +84,7 @@ static bool is_token68(struct tavi_slice s) {
   size_t at = 0;
   for (; at < s.len; at++) {
     char c = s.ptr[at];
-    bool is_letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
-    if (!is_letter && !(c >= '0' && c <= '9') && (c == 0 || strchr("-._~+/", c) == NULL)) break;
+    if (!tavi__is_letter(c) && !tavi__is_digit(c) && (c == 0 || strchr("-._~+/", c) == NULL)) break;
   }
   bool has_any = at > 0;
   while (at < s.len && s.ptr[at] == '=') at++;

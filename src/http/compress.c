@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "http/http.h"
 #include "wire/http_accept.h"
 
@@ -16,11 +17,6 @@
 
 static bool name_is(const struct tavi_http_header *f, const char *lower_case) {
   return tavi__slice_is(f->name, lower_case, strlen(lower_case));
-}
-
-static bool begins(struct tavi_slice s, const char *lower_case) {
-  size_t len = strlen(lower_case);
-  return s.len >= len && tavi__slice_is((struct tavi_slice){s.ptr, len}, lower_case, len);
 }
 
 static bool ends(struct tavi_slice s, const char *lower_case) {
@@ -40,7 +36,7 @@ static const char *const loose_types[] = {"image/svg", "image/bmp", "image/x-ico
 
 static bool is_one_of(struct tavi_slice type, const char *const *beginnings, size_t count) {
   for (size_t i = 0; i < count; i++) {
-    if (begins(type, beginnings[i])) return true;
+    if (tavi__slice_begins(type, beginnings[i], strlen(beginnings[i]))) return true;
   }
   return false;
 }
@@ -50,7 +46,7 @@ static bool is_one_of(struct tavi_slice type, const char *const *beginnings, siz
 static bool is_packed(struct tavi_slice type) {
   const char *parameters = type.len == 0 ? NULL : memchr(type.ptr, ';', type.len);
   if (parameters != NULL) type.len = (size_t) (parameters - type.ptr);
-  while (type.len > 0 && (type.ptr[type.len - 1] == ' ' || type.ptr[type.len - 1] == '\t')) type.len--;
+  while (type.len > 0 && tavi__is_space(type.ptr[type.len - 1])) type.len--;
   if (ends(type, "+zip") || ends(type, "+gzip")) return true;
   return IS_ONE_OF(type, packed_types) && !IS_ONE_OF(type, loose_types);
 }

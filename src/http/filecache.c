@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/limits.h"
+#include "http/mimetypes.h"
 #include "loop/manager.h"
 #include "net/sendq.h"
 #include "os/sock.h"
@@ -18,91 +18,15 @@
 
 enum { BUCKETS = 512 };
 
-/* One extension of the system's table. */
-struct system_type {
-  struct tavi_slice extension;
-  const char *type;
-};
-
 struct tavi__filecache {
   struct tavi__part part; /* first */
   struct tavi_manager *manager;
   struct tavi__node used;  /* struct tavi__cached, the last one used is the last */
   size_t count, bytes;
   uint64_t sweep_ms;       /* when the timer is due; long past: there is none */
-  char *system_text;       /* a copy of the system's mime.types, cut into strings; NULL: none */
-  struct system_type *system_types;
-  size_t system_type_count;
-  bool has_looked;         /* for it */
+  struct tavi__mimetypes system_types;
   struct tavi__cached *buckets[BUCKETS];
 };
-
-/* ==== the system's types ==== */
-
-static int by_extension(const void *a, const void *b) {
-  const struct tavi_slice *x = &((const struct system_type *) a)->extension;
-  const struct tavi_slice *y = &((const struct system_type *) b)->extension;
-  int order = strncasecmp(x->ptr, y->ptr, x->len < y->len ? x->len : y->len);
-  return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
-}
-
-static char *read_system_text(size_t *ret_len) {
-  static const char *const paths[] = {"/etc/mime.types", "/etc/apache2/mime.types", "/usr/local/etc/mime.types"};
-  for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-    struct tavi__disk_stat st;
-    int fd = tavi__disk_open(paths[i], &st);
-    if (fd < 0) continue;
-    char *text = st.kind == TAVI__DISK_FILE && st.size < TAVI__MIME_BYTES_MAX ? malloc((size_t) st.size + 1) : NULL;
-    ssize_t len = text == NULL ? -1 : tavi__disk_read(fd, text, (size_t) st.size, 0);
-    tavi__fd_close(fd);
-    if (len > 0) {
-      *ret_len = (size_t) len;
-      return text;
-    }
-    free(text);
-  }
-  return NULL;
-}
-
-/* Go through the text; with `types` note them, without just count. The text is cut behind each type when they are. */
-static size_t take_types(char *text, size_t len, struct system_type *types) {
-  struct tavi_slice type, extensions, word;
-  size_t at = 0, count = 0;
-  while (tavi__mime_line((struct tavi_slice){text, len}, &at, &type, &extensions)) {
-    while (tavi__mime_word(&extensions, &word)) {
-      if (types != NULL) types[count] = (struct system_type){word, type.ptr};
-      count++;
-    }
-    if (types != NULL) text[type.ptr + type.len - text] = 0; /* the white space behind it */
-  }
-  return count;
-}
-
-static void load_system_types(struct tavi__filecache *fc) {
-  size_t len;
-  fc->has_looked = true;
-  fc->system_text = read_system_text(&len);
-  if (fc->system_text == NULL) return;
-
-  size_t count = take_types(fc->system_text, len, NULL);
-  fc->system_types = count == 0 ? NULL : malloc(count * sizeof(*fc->system_types));
-  if (fc->system_types == NULL) return;
-  fc->system_type_count = take_types(fc->system_text, len, fc->system_types);
-  qsort(fc->system_types, fc->system_type_count, sizeof(*fc->system_types), by_extension);
-}
-
-static const char *type_of(struct tavi__filecache *fc, const char *name) {
-  struct tavi_slice extension = tavi__mime_extension(name);
-  const char *known = tavi__mime_known(extension);
-  if (known != NULL) return known;
-
-  if (!fc->has_looked) load_system_types(fc);
-  struct system_type key = {extension, NULL};
-  const struct system_type *found = NULL;
-  if (fc->system_type_count > 0 && extension.len > 0)
-    found = bsearch(&key, fc->system_types, fc->system_type_count, sizeof(key), by_extension);
-  return found != NULL ? found->type : TAVI__MIME_UNKNOWN;
-}
 
 /* ==== the table ==== */
 
@@ -152,7 +76,7 @@ static void sweep(struct tavi_timer *t, void *user) {
     fc->sweep_ms = now_ms + TAVI__FILES_UNUSED_MS;
 }
 
-/* Somebody who cancels all timers (tavi_manager_close_all()) cancels ours, too: its time tells whether it is running. */
+/* Who cancels all timers (tavi_manager_close_all()) cancels ours, too: its time tells whether it is running. */
 static void keep_sweeping(struct tavi__filecache *fc) {
   uint64_t now_ms = fc->manager->now_ms;
   if (now_ms <= fc->sweep_ms + TAVI__FILES_UNUSED_MS) return;
@@ -164,8 +88,7 @@ static void end(struct tavi__part *part, struct tavi_manager *m) {
   struct tavi__filecache *fc = (struct tavi__filecache *) part;
   (void) m;
   while (fc->count > 0) drop(fc, oldest(fc));
-  free(fc->system_types);
-  free(fc->system_text);
+  tavi__mimetypes_free(&fc->system_types);
   free(fc);
 }
 
@@ -204,7 +127,7 @@ static void fill_validators(struct tavi__cached *e) {
   tavi__http1_date(e->modified_s, e->modified);
 }
 
-/* Read a small file whole. NULL: it is better sent from the file: it is in no memory yet, it changes, or we have none. */
+/* Read a small file whole. NULL: better send it from the file: it is in no memory yet, it changes, or we have none. */
 static struct tavi_shared *read_small(struct tavi__cached *e, int fd) {
   char bytes[TAVI__FILE_KEPT_BYTES];
   size_t size = (size_t) e->stat.size;
@@ -216,12 +139,42 @@ static struct tavi_shared *read_small(struct tavi__cached *e, int fd) {
   return tavi_shared_new(bytes, size, &shared) == 0 ? shared : NULL;
 }
 
-/* The descriptor of what was found is taken. */
-static int take_file(struct tavi__filecache *fc, struct tavi__cached *e, int fd) {
-  if (e->stat.kind != TAVI__DISK_FILE) {
+/* Look at it, and open it when it is a file: a directory may be one that is entered and not read, and a pipe or a
+ * device would notice. Returns 0, *ret_fd -1 for a directory. */
+static int open_file(const char *root, const char *name, bool links_out, struct tavi__disk_stat *ret_stat,
+                     int *ret_fd) {
+  *ret_fd = -1;
+  int err = root != NULL ? tavi__disk_stat_below(root, name, links_out, ret_stat) : tavi__disk_stat(name, ret_stat);
+  if (err < 0 || ret_stat->kind == TAVI__DISK_DIR) return err;
+  if (ret_stat->kind != TAVI__DISK_FILE) return TAVI_E_NOT_FOUND;
+
+  int fd = root != NULL ? tavi__disk_open_below(root, name, links_out, ret_stat) : tavi__disk_open(name, ret_stat);
+  if (fd < 0) return fd;
+  if (ret_stat->kind != TAVI__DISK_FILE) { /* it has just become something else */
     tavi__fd_close(fd);
-    return e->stat.kind == TAVI__DISK_DIR ? 0 : TAVI_E_NOT_FOUND;
+    return TAVI_E_NOT_FOUND;
   }
+  *ret_fd = fd;
+  return 0;
+}
+
+static int find_file(struct tavi__filecache *fc, const char *root, const char *name, bool links_out,
+                     struct tavi__disk_stat *ret_stat, int *ret_fd) {
+  int err = open_file(root, name, links_out, ret_stat, ret_fd);
+  if (err != TAVI_E_DESCRIPTORS) return err;
+  evict(fc, 0, 0); /* we may hold those that are missing */
+  return open_file(root, name, links_out, ret_stat, ret_fd);
+}
+
+static const char *type_of(struct tavi__filecache *fc, const char *name) {
+  struct tavi_slice extension = tavi__mime_extension(name);
+  const char *type = tavi__mime_known(extension);
+  if (type == NULL) type = tavi__mimetypes_find(&fc->system_types, extension);
+  return type != NULL ? type : TAVI__MIME_UNKNOWN;
+}
+
+/* The descriptor is taken. */
+static int take_file(struct tavi__filecache *fc, struct tavi__cached *e, int fd) {
   e->type = type_of(fc, e->path + e->name_at);
   e->bytes = read_small(e, fd);
   if (e->bytes != NULL) {
@@ -232,21 +185,11 @@ static int take_file(struct tavi__filecache *fc, struct tavi__cached *e, int fd)
   return e->file != NULL ? 0 : TAVI_E_NOMEM;
 }
 
-static int open_it(struct tavi__filecache *fc, const char *root, const char *name, bool links_out,
-                   struct tavi__disk_stat *ret_stat) {
-  int fd, tries = 0;
-  do { /* we may hold the descriptors that are missing */
-    if (tries++ > 0) evict(fc, 0, 0);
-    fd = root != NULL ? tavi__disk_open_below(root, name, links_out, ret_stat) : tavi__disk_open(name, ret_stat);
-  } while (fd == TAVI_E_DESCRIPTORS && tries < 2);
-  return fd;
-}
-
 static int load(struct tavi__filecache *fc, const char *root, const char *name, bool links_out, uint64_t hash,
                 struct tavi__cached **ret_entry) {
   struct tavi__disk_stat st;
-  int fd = open_it(fc, root, name, links_out, &st);
-  if (fd < 0) return fd;
+  int fd, err = find_file(fc, root, name, links_out, &st, &fd);
+  if (err < 0) return err;
 
   size_t root_len = root == NULL ? 0 : strlen(root) + 1, name_len = strlen(name);
   struct tavi__cached *e = calloc(1, sizeof(*e) + root_len + name_len + 1);
@@ -266,7 +209,7 @@ static int load(struct tavi__filecache *fc, const char *root, const char *name, 
   e->walked_ms = fc->manager->now_ms;
   e->is_settled = is_settled(&st);
   fill_validators(e);
-  int err = take_file(fc, e, fd);
+  if (fd >= 0) err = take_file(fc, e, fd);
   if (err < 0) {
     free(e);
     return err;
@@ -286,10 +229,13 @@ static int load(struct tavi__filecache *fc, const char *root, const char *name, 
 static bool is_current(const struct tavi__filecache *fc, struct tavi__cached *e, const char *root) {
   struct tavi__disk_stat now;
   uint64_t now_ms = fc->manager->now_ms;
+  int err = TAVI_E_DESCRIPTORS;
   if (!e->is_settled) return false;
-  bool walks = root != NULL && !e->links_out && now_ms >= e->walked_ms + TAVI__FILES_WALK_MS;
-  if (walks) e->walked_ms = now_ms;
-  int err = walks ? tavi__disk_stat_below(root, e->path + e->name_at, false, &now) : tavi__disk_stat(e->path, &now);
+  if (root != NULL && !e->links_out && now_ms >= e->walked_ms + TAVI__FILES_WALK_MS) {
+    err = tavi__disk_stat_below(root, e->path + e->name_at, false, &now);
+    if (err == 0) e->walked_ms = now_ms;
+  }
+  if (err == TAVI_E_DESCRIPTORS) err = tavi__disk_stat(e->path, &now); /* needs none */
   return err == 0 && tavi__disk_same(&e->stat, &now);
 }
 
@@ -320,7 +266,9 @@ int tavi__filecache_find(struct tavi__filecache *fc, const char *root, const cha
 /* ==== compressed neighbours ==== */
 
 const char *tavi__filecache_ending(unsigned coding) {
-  return coding == TAVI_CODING_GZIP ? ".gz" : coding == TAVI_CODING_BROTLI ? ".br" : coding == TAVI_CODING_ZSTD ? ".zst" : "";
+  if (coding == TAVI_CODING_BROTLI) return ".br";
+  if (coding == TAVI_CODING_ZSTD) return ".zst";
+  return coding == TAVI_CODING_GZIP ? ".gz" : "";
 }
 
 unsigned tavi__filecache_neighbours(struct tavi__filecache *fc, struct tavi__cached *e) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a manager remembers of the files that were asked for: validators, the type, an open descriptor or, of small files,
- * the bytes, and which compressed neighbours there are.
+ * What a manager remembers of the files that were asked for: validators, the type, an open descriptor or, of small
+ * files, the bytes, and which compressed neighbours there are.
  *
  * An entry is looked at again (one stat) in each turn in which it is wanted, so what is sent is what is there; the
  * requests of one turn share the look. What has changed too short a time ago for its time stamp to tell the next
@@ -43,8 +43,8 @@ struct tavi__cached {
 struct tavi__filecache *tavi__filecache_of(struct tavi_manager *m);
 
 /* What is at `name` below `root`, or at `name` itself when root is NULL. links_out: see tavi__disk_open_below().
- * Returns: 0 and the entry, borrowed until the callback returns or the next-but-one call; or an error of tavi__disk_open().
- * Not a file or a directory: TAVI_E_NOT_FOUND. */
+ * Returns: 0 and the entry, borrowed until the callback returns or the next-but-one call; or an error of
+ * tavi__disk_open(). Not a file or a directory: TAVI_E_NOT_FOUND. */
 int tavi__filecache_find(struct tavi__filecache *fc, const char *root, const char *name, bool links_out,
                          struct tavi__cached **ret_entry);
 

@@ -3,6 +3,7 @@
  * Forms that are in memory: a value in "a=1&b=2", and the parts of a multipart body. Pure functions over slices. */
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/limits.h"
 #include "tavi/http_form.h"
 #include "wire/http1.h"
@@ -41,34 +42,28 @@ int tavi_form_find(struct tavi_slice form, struct tavi_slice name, struct tavi_s
 /* ==== boundaries ==== */
 
 int tavi_multipart_boundary(struct tavi_slice content_type, struct tavi_slice *ret_boundary) {
-  static const char prefix[] = "multipart/";
-  struct tavi_slice found, type = {content_type.ptr, sizeof(prefix) - 1};
+  struct tavi_slice found;
   struct tavi__multipart mp;
-  if (content_type.len <= type.len || !tavi__slice_is(type, prefix, type.len)) return TAVI_E_NOT_FOUND;
-  if (content_type.ptr[type.len] == ';') return TAVI_E_NOT_FOUND;
+  if (!tavi__slice_begins(content_type, "multipart/", 10)) return TAVI_E_NOT_FOUND;
+  if (content_type.len == 10 || content_type.ptr[10] == ';') return TAVI_E_NOT_FOUND;
   if (tavi_http_header_param(content_type, (struct tavi_slice){"boundary", 8}, &found) < 0) return TAVI_E_NOT_FOUND;
   if (!tavi__multipart_init(&mp, found, 0)) return TAVI_E_NOT_FOUND;
   *ret_boundary = found;
   return 0;
 }
 
-/* What stands behind the "--" of the first line that begins so. False when there is none. */
+/* What stands behind the "--" with which the body begins. (A preamble, which nobody sends, would have to be searched
+ * for each part anew.) False when it does not. */
 static bool guess_boundary(struct tavi_slice body, struct tavi_slice *ret_boundary) {
-  const char *p = body.ptr, *end = body.len == 0 ? p : p + body.len;
-  while (end - p >= 2) {
-    const char *lf = memchr(p, '\n', (size_t) (end - p));
-    const char *stop = lf == NULL ? end : lf;
-    if (memcmp(p, "--", 2) == 0) {
-      while (stop > p + 2 && (stop[-1] == ' ' || stop[-1] == '\t' || stop[-1] == '\r')) stop--;
-      /* On the only line it is the close delimiter of a form without parts. */
-      bool is_close = stop - p > 4 && memcmp(stop - 2, "--", 2) == 0 && (lf == NULL || lf + 1 == end);
-      *ret_boundary = (struct tavi_slice){p + 2, (size_t) (stop - p) - (is_close ? 4 : 2)};
-      return true;
-    }
-    if (lf == NULL) break;
-    p = lf + 1;
-  }
-  return false;
+  if (body.len < 2 || memcmp(body.ptr, "--", 2) != 0) return false;
+  size_t most = 2 + TAVI__MULTIPART_BOUNDARY_MAX + 4; /* the rest of its line may be white space */
+  const char *p = body.ptr, *end = p + body.len, *lf = memchr(p, '\n', body.len < most ? body.len : most);
+  const char *stop = lf != NULL ? lf : body.len < most ? end : p + most;
+  while (stop > p + 2 && (tavi__is_space(stop[-1]) || stop[-1] == '\r')) stop--;
+  /* On the only line it is the close delimiter of a form without parts. */
+  bool is_close = stop - p > 4 && memcmp(stop - 2, "--", 2) == 0 && (lf == NULL || lf + 1 == end);
+  *ret_boundary = (struct tavi_slice){p + 2, (size_t) (stop - p) - (is_close ? 4 : 2)};
+  return true;
 }
 
 /* ==== a multipart body that is in memory ==== */

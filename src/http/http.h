@@ -260,6 +260,12 @@ static inline bool tavi__http_is_head_done(const struct tavi_conn *c) {
 
 /* ==== compress.c ==== */
 
+/* The answer to the current request is not compressed, whatever was asked for. */
+static inline void tavi__http_forget_coding(struct tavi_conn *c) {
+  struct tavi__http *h = tavi__http_of(c);
+  if (h->more != NULL) h->more->coding.is_asked = false;
+}
+
 /* True when tavi_http_compress() has been called for this request and its answer, with this status and these headers,
  * is one that compression has to do with: it is begun by tavi__http_begin_coded(). */
 bool tavi__http_wants_coding(const struct tavi_conn *c, int status, const struct tavi_http_header *headers,

@@ -3,12 +3,13 @@
  * A page that lists a directory. Reading it may take long (many entries, a slow disk), so another thread does that and
  * writes the page; the answer is begun before as a stream, and gets the page when it is ready.
  *
- * Names are hostile: in text they are escaped and set apart from the direction of the text around them (<bdi>), in links
- * everything is percent-encoded that is not a plain letter, and the page may run and load nothing. */
+ * Names are hostile: in text they are escaped and set apart from the direction of the text around them (<bdi>), in
+ * links everything is percent-encoded that is not a plain letter, and the page may run and load nothing. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/limits.h"
 #include "http/files.h"
 #include "loop/work.h"
@@ -35,7 +36,9 @@ struct listing {
   struct tavi__job job; /* first */
   uint64_t conn_id;
   char *root, *name;    /* of the directory */
+  int fd;               /* of it, open for reading */
   bool hidden, links_out;
+  bool is_top;          /* it is what "/" of the site names */
   enum sort_by sort;
   bool is_descending;
   struct entry *entries;
@@ -102,11 +105,9 @@ static void put_escaped(struct text *t, const char *s) {
 /* As one segment of a relative reference: nothing in it can be taken for a scheme, a host or a query. */
 static void put_href(struct text *t, const char *s) {
   for (; *s != 0; s++) {
-    unsigned char c = (unsigned char) *s;
-    bool is_plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
-                    c == '.' || c == '_' || c == '~';
+    bool is_plain = tavi__is_letter(*s) || tavi__is_digit(*s) || strchr("-._~", *s) != NULL;
     char escape[4];
-    snprintf(escape, sizeof(escape), "%%%02X", c);
+    snprintf(escape, sizeof(escape), "%%%02X", (unsigned char) *s);
     put(t, is_plain ? s : escape, is_plain ? 1 : 3);
   }
 }
@@ -133,7 +134,7 @@ static void put_time(struct text *t, int64_t unix_s) {
 /* Would tavi__http_path() refuse it? */
 static bool is_refused(const struct listing *l, const char *name) {
   if (strchr(name, '\\') != NULL) return true;
-  return name[0] == '.' && !l->hidden && (l->name[0] != 0 || strcmp(name, ".well-known") != 0);
+  return name[0] == '.' && !l->hidden && !(l->is_top && strcmp(name, ".well-known") == 0);
 }
 
 /* What is behind a symbolic link counts only where a request for it would be answered. Returns as
@@ -162,17 +163,18 @@ static bool keep(struct listing *l, const char *name, const struct tavi__disk_st
   return true;
 }
 
-static bool add(const char *name, void *arg) {
+static bool add(const char *name, const struct tavi__disk_stat *stat, void *arg) {
   struct listing *l = arg;
-  struct tavi__disk_stat st;
+  struct tavi__disk_stat behind;
   if (is_refused(l, name)) return true;
-  int err = look(l, name, &st);
+  int err = stat != NULL ? 0 : look(l, name, &behind);
   l->is_failed = err == TAVI_E_NOMEM || err == TAVI_E_DESCRIPTORS; /* otherwise it is not for the client, or gone */
   if (l->is_failed) return false;
-  if (err < 0 || st.kind == TAVI__DISK_OTHER) return true;
+  if (stat == NULL) stat = &behind;
+  if (err < 0 || stat->kind == TAVI__DISK_OTHER) return true;
   l->is_cut = l->count == TAVI__LISTING_ENTRIES;
   if (l->is_cut) return false;
-  l->is_failed = !keep(l, name, &st);
+  l->is_failed = !keep(l, name, stat);
   return !l->is_failed;
 }
 
@@ -265,10 +267,7 @@ static void write_page(struct listing *l) {
 
 static void run(struct tavi__job *job) {
   struct listing *l = (struct listing *) job;
-  struct tavi__disk_stat st;
-  int fd = tavi__disk_open_below(l->root, l->name, l->links_out, &st);
-  if (fd < 0 || tavi__disk_list(fd, add, l) < 0) l->is_failed = true;
-  tavi__fd_close(fd);
+  if (tavi__disk_list(l->fd, add, l) < 0) l->is_failed = true;
   sort_entries(l);
   write_page(l);
 }
@@ -276,6 +275,7 @@ static void run(struct tavi__job *job) {
 static void listing_free(struct listing *l) {
   if (l == NULL) return;
   for (size_t i = 0; i < l->count; i++) free(l->entries[i].name);
+  tavi__fd_close(l->fd);
   free(l->entries);
   free(l->page.bytes);
   free(l->root);
@@ -304,41 +304,53 @@ static void read_query(struct listing *l, struct tavi_slice query) {
   }
 }
 
-static struct listing *listing_new(struct tavi_conn *c, const struct tavi_http_msg *msg, const char *root,
-                                   const char *name, const struct tavi_http_files_opts *opts) {
+/* fd: taken, also on failure. */
+static struct listing *listing_new(const struct tavi__file_ask *a, const char *name, int fd) {
+  const struct tavi_http_files_opts *opts = a->opts;
   struct listing *l = calloc(1, sizeof(*l));
-  if (l == NULL) return NULL;
-  l->job.run = run;
-  l->job.done = done;
-  l->conn_id = c->src.id;
-  l->root = strdup(root);
+  if (l == NULL) {
+    tavi__fd_close(fd);
+    return NULL;
+  }
+  l->job = (struct tavi__job){.run = run, .done = done, .is_patient = true};
+  l->conn_id = a->c->src.id;
+  l->root = strdup(a->root);
   l->name = strdup(name);
+  l->fd = fd;
   l->hidden = opts->hidden;
   l->links_out = opts->links_out;
-  read_query(l, msg->query);
+  l->is_top = name[0] == 0 && (opts->mount == NULL || opts->mount[strspn(opts->mount, "/")] == 0);
+  read_query(l, a->msg->query);
   if (l->root != NULL && l->name != NULL) return l;
   listing_free(l);
   return NULL;
 }
 
-int tavi__listing_serve(struct tavi_conn *c, const struct tavi_http_msg *msg, const char *root, const char *name,
-                        const struct tavi_http_files_opts *opts) {
+static int begin(struct tavi_conn *c, const struct tavi_http_files_opts *opts) {
   static const char policy[] = "default-src 'none'; style-src 'unsafe-inline'";
   struct tavi__file_headers h;
-  struct listing *l = listing_new(c, msg, root, name, opts);
+  int err = tavi__file_headers_begin(&h, opts, false);
+  if (err < 0) return err;
+  tavi__file_headers_add(&h, "Content-Type", (struct tavi_slice){"text/html; charset=utf-8", 24});
+  tavi__file_headers_add(&h, "Content-Security-Policy", (struct tavi_slice){policy, sizeof(policy) - 1});
+  tavi__file_headers_add(&h, "Cache-Control", (struct tavi_slice){"no-cache", 8});
+  err = tavi_http_begin(c, 200, h.list, h.count, TAVI_HTTP_STREAM);
+  tavi__file_headers_end(&h);
+  return err;
+}
+
+int tavi__listing_serve(const struct tavi__file_ask *a, const char *name) {
+  struct tavi__disk_stat st;
+  int fd = tavi__disk_open_below(a->root, name, a->opts->links_out, &st);
+  if (fd < 0) return fd;
+  struct listing *l = listing_new(a, name, fd);
   if (l == NULL) return TAVI_E_NOMEM;
 
-  int err = tavi__file_headers_begin(&h, opts);
-  if (err == 0) {
-    tavi__file_headers_add(&h, "Content-Type", (struct tavi_slice){"text/html; charset=utf-8", 24});
-    tavi__file_headers_add(&h, "Content-Security-Policy", (struct tavi_slice){policy, sizeof(policy) - 1});
-    tavi__file_headers_add(&h, "Cache-Control", (struct tavi_slice){"no-cache", 8});
-    err = tavi_http_begin(c, 200, h.list, h.count, TAVI_HTTP_STREAM);
-    tavi__file_headers_end(&h);
-  }
-  if (err < 0)
+  int err = begin(a->c, a->opts);
+  if (err == 0 && a->is_head) err = tavi_http_end(a->c, NULL, 0);
+  if (err < 0 || a->is_head)
     listing_free(l);
   else
-    tavi__work_add(c->src.manager, &l->job);
+    tavi__work_add(a->c->src.manager, &l->job);
   return err;
 }

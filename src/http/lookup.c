@@ -3,25 +3,13 @@
  * Looking things up in a message: headers, their parameters. Pure functions over slices. */
 #include <string.h>
 
+#include "base/ascii.h"
 #include "http/http.h"
 
 const struct tavi_slice *tavi_http_header(const struct tavi_http_msg *msg, const char *name) {
   struct tavi_slice s = {name, strlen(name)};
   const struct tavi_http_header *f = tavi__http1_find(msg->headers, msg->header_count, s);
   return f == NULL ? NULL : &f->value;
-}
-
-static bool is_space(char c) { return c == ' ' || c == '\t'; }
-
-static bool same_name(struct tavi_slice a, struct tavi_slice b) {
-  if (a.len != b.len) return false;
-  for (size_t i = 0; i < a.len; i++) {
-    char x = a.ptr[i], y = b.ptr[i];
-    if (x >= 'A' && x <= 'Z') x |= 0x20;
-    if (y >= 'A' && y <= 'Z') y |= 0x20;
-    if (x != y) return false;
-  }
-  return true;
 }
 
 /* The end of a value that begins at p: behind the closing quote, or at the next separator. */
@@ -31,16 +19,16 @@ static const char *skip_value(const char *p, const char *end) {
       if (*p == '\\' && p + 1 < end) p++;
     return p < end ? p + 1 : end;
   }
-  while (p < end && *p != ';' && *p != ',' && !is_space(*p)) p++;
+  while (p < end && *p != ';' && *p != ',' && !tavi__is_space(*p)) p++;
   return p;
 }
 
 int tavi_http_header_param(struct tavi_slice value, struct tavi_slice name, struct tavi_slice *ret_value) {
   const char *p = value.ptr, *end = value.ptr + value.len;
   while (p < end) {
-    while (p < end && (is_space(*p) || *p == ';' || *p == ',')) p++;
+    while (p < end && (tavi__is_space(*p) || *p == ';' || *p == ',')) p++;
     const char *start = p;
-    while (p < end && *p != '=' && *p != ';' && *p != ',' && !is_space(*p) && *p != '"') p++;
+    while (p < end && *p != '=' && *p != ';' && *p != ',' && !tavi__is_space(*p) && *p != '"') p++;
     struct tavi_slice found = {start, (size_t) (p - start)};
     if (p == end || *p != '=') {
       if (p < end && *p == '"') p = skip_value(p, end);
@@ -48,7 +36,7 @@ int tavi_http_header_param(struct tavi_slice value, struct tavi_slice name, stru
     }
     const char *from = ++p;
     p = skip_value(p, end);
-    if (!same_name(found, name)) continue;
+    if (!tavi__slice_is(found, name.ptr, name.len)) continue;
     bool is_quoted = from < p && *from == '"';
     size_t len = (size_t) (p - from);
     if (is_quoted) len -= len >= 2 && p[-1] == '"' ? 2 : 1;

@@ -218,6 +218,8 @@ static void done_close(struct tavi__job *job, struct tavi_manager *m) {
 
 /* on_form was told, and no job is at work. */
 static void dispose(struct form *f) {
+  for (size_t i = 0; i < f->part_count && f->manager->is_forked; i++) /* their names are the parent's */
+    if (f->parts[i].file != NULL) tavi__spool_forget(&f->parts[i].file->spool);
   if (f->file_count == 0) {
     destroy(f);
     return;

@@ -90,7 +90,8 @@ struct tavi_conn {
   bool is_held : 1;              /* by the protocol: enough input is waiting */
   bool is_full : 1;              /* above high water */
   bool is_blocked : 1;           /* the socket takes no more for now */
-  bool is_fetching : 1;          /* of what is next to be sent, another thread reads the bytes from a disk */
+  bool is_fetching : 1;          /* of what is next to be sent, another thread reads the bytes from a disk ... */
+  bool is_fetched : 1;           /* ... or has read them */
   bool is_rx_full : 1;           /* recv_bytes_max reached by a user who consumes */
   bool is_hung : 1;              /* the peer is gone, but the user who paused may still want what it sent */
   bool has_consumed : 1;

@@ -8,12 +8,14 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/ascii.h"
+
 /* Decimal digits up to max; false for anything else. */
 static bool number(const char *p, size_t len, long max, long *ret_n) {
   long n = 0;
   if (len == 0 || len > 9) return false;
   for (size_t i = 0; i < len; i++) {
-    if (p[i] < '0' || p[i] > '9') return false;
+    if (!tavi__is_digit(p[i])) return false;
     n = n * 10 + (p[i] - '0');
   }
   if (n > max) return false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * An open file that several send queues may hold ranges of. Its bytes are sent by the kernel; those that it does not have
- * in memory are fetched by another thread first, because a read from a disk would hold up everybody else.
+ * An open file that several send queues may hold ranges of. Its bytes are sent by the kernel; those that it does not
+ * have in memory are fetched by another thread first, because a read from a disk would hold up everybody else.
  *
  * The loop's thread alone counts references. */
 #ifndef TAVI_NET_FILE_H
@@ -16,8 +16,9 @@ struct tavi_conn;
 struct tavi__file {
   size_t refs;
   int fd;
-  uint64_t near_start, near_end; /* bytes that were found in memory ... */
-  uint64_t near_until_ms;        /* ... which is believed until then */
+  uint64_t near;          /* bit n: all of window n was found in memory ... */
+  uint64_t size;          /* ... of so many bytes ... */
+  uint64_t near_until_ms; /* ... which is believed until then */
 };
 
 /* One reference. fd is taken: closed with the last one, or when memory ran out (NULL). */

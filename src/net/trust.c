@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/http1.h"
 #include "wire/ip.h"
 
 struct network {
@@ -39,12 +40,6 @@ bool tavi__peer_of_text(struct tavi_slice literal, uint16_t port, struct tavi__p
 }
 
 /* ==== the text ==== */
-
-static struct tavi_slice trim(const char *p, const char *end) {
-  while (p < end && (*p == ' ' || *p == '\t')) p++;
-  while (p < end && (end[-1] == ' ' || end[-1] == '\t')) end--;
-  return (struct tavi_slice){p, (size_t) (end - p)};
-}
 
 /* "/8". text: behind the '/'. */
 static bool parse_bits(struct tavi_slice text, unsigned max, unsigned *ret_bits) {
@@ -90,7 +85,7 @@ static bool parse_element(struct tavi_slice text, struct network *ret_network) {
 
 int tavi__trust_new(const char *text, struct tavi__trust **ret_trust) {
   size_t count = 1, len = text != NULL ? strlen(text) : 0;
-  if (text == NULL || trim(text, text + len).len == 0) {
+  if (text == NULL || tavi__trim(text, text + len).len == 0) {
     *ret_trust = NULL;
     return 0;
   }
@@ -101,7 +96,7 @@ int tavi__trust_new(const char *text, struct tavi__trust **ret_trust) {
   t->count = count;
   for (size_t i = 0; i < count; i++) {
     size_t element_len = strcspn(text, ",");
-    if (!parse_element(trim(text, text + element_len), &t->networks[i])) {
+    if (!parse_element(tavi__trim(text, text + element_len), &t->networks[i])) {
       free(t);
       return TAVI_E_ARG;
     }

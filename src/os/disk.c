@@ -19,7 +19,8 @@
 enum {
   /* Non-blocking: a pipe without a writer would hold us up for ever. It means nothing for files. */
   READING = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-  FETCH_BYTES = 64 * 1024
+  FETCH_BYTES = 64 * 1024,
+  PROBE_BYTES = 64 * 1024 /* no more than what a disk reads in one go */
 };
 
 static int error_of(int error) {
@@ -152,6 +153,11 @@ ssize_t tavi__disk_read(int fd, void *to, size_t len, uint64_t offset) {
   return (ssize_t) done;
 }
 
+uint64_t tavi__disk_size(int fd) {
+  struct stat st;
+  return fstat(fd, &st) == 0 && st.st_size > 0 ? (uint64_t) st.st_size : 0;
+}
+
 static bool is_byte_near(int fd, uint64_t offset) {
   char byte;
   struct iovec iov = {&byte, 1};
@@ -159,8 +165,30 @@ static bool is_byte_near(int fd, uint64_t offset) {
   return preadv2(fd, &iov, 1, (off_t) offset, RWF_NOWAIT) >= 0 || errno != EAGAIN;
 }
 
+/* cachestat(2), Linux 6.5: how many pages of the range are in memory. Not every C library knows it yet, and it may be
+ * refused for files that are not ours. -1: it cannot be told. */
+static int is_all_cached(int fd, uint64_t offset, size_t len) {
+#if defined(__linux__)
+  enum { CACHESTAT = 451 };
+  struct {
+    uint64_t offset, len;
+  } range = {offset, len};
+  struct {
+    uint64_t cached, dirty, writeback, evicted, recently_evicted;
+  } stat = {0};
+  uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE), pages = (offset + len - 1) / page - offset / page + 1;
+  if (syscall(CACHESTAT, fd, &range, &stat, 0) == 0) return stat.cached >= pages;
+#endif
+  return -1;
+}
+
 bool tavi__disk_is_near(int fd, uint64_t offset, size_t len) {
-  return is_byte_near(fd, offset) && (len <= 1 || is_byte_near(fd, offset + len - 1));
+  if (len == 0) return true;
+  int all = is_all_cached(fd, offset, len);
+  if (all >= 0) return all;
+  for (uint64_t at = offset; at < offset + len; at += PROBE_BYTES)
+    if (!is_byte_near(fd, at)) return false;
+  return is_byte_near(fd, offset + len - 1);
 }
 
 void tavi__disk_fetch(int fd, uint64_t offset, size_t len) {
@@ -177,7 +205,18 @@ void tavi__disk_fetch(int fd, uint64_t offset, size_t len) {
 
 /* ==== directories ==== */
 
-int tavi__disk_list(int fd, bool (*entry)(const char *name, void *arg), void *arg) {
+/* Look at one entry and tell it. What has gone meanwhile is not told. */
+static bool tell(int fd, const char *name, bool (*entry)(const char *, const struct tavi__disk_stat *, void *),
+                 void *arg) {
+  struct tavi__disk_stat found;
+  struct stat st;
+  if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    return true;
+  fill(&st, &found);
+  return entry(name, S_ISLNK(st.st_mode) ? NULL : &found, arg);
+}
+
+int tavi__disk_list(int fd, bool (*entry)(const char *name, const struct tavi__disk_stat *stat, void *arg), void *arg) {
   int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (own < 0) return error_of(errno);
   DIR *dir = fdopendir(own);
@@ -190,7 +229,7 @@ int tavi__disk_list(int fd, bool (*entry)(const char *name, void *arg), void *ar
   do {
     errno = 0;
     e = readdir(dir);
-  } while (e != NULL && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || entry(e->d_name, arg)));
+  } while (e != NULL && tell(own, e->d_name, entry, arg));
   int err = e == NULL && errno != 0 ? error_of(errno) : 0;
   closedir(dir);
   return err;

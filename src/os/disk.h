@@ -29,9 +29,9 @@ static inline bool tavi__disk_same(const struct tavi__disk_stat *a, const struct
  * way there leads through a file, round in circles, or is too long), TAVI_E_ACCESS, TAVI_E_DESCRIPTORS, ... */
 int tavi__disk_open(const char *path, struct tavi__disk_stat *ret_stat);
 
-/* Open `name` (no '/' in front, no ".."; "" is the root itself) below the directory `root`. Unless links_out, no symbolic
- * link on the way leads out of the root: that is TAVI_E_NOT_FOUND. (openat2 with RESOLVE_BENEATH; where the kernel
- * lacks it, or a sandbox forbids it, no link is followed at all.) The root itself may be reached by links. */
+/* Open `name` (no '/' in front, no ".."; "" is the root itself) below the directory `root`. Unless links_out, no
+ * symbolic link on the way leads out of the root: that is TAVI_E_NOT_FOUND. (openat2 with RESOLVE_BENEATH; where the
+ * kernel lacks it, or a sandbox forbids it, no link is followed at all.) The root itself may be reached by links. */
 int tavi__disk_open_below(const char *root, const char *name, bool links_out, struct tavi__disk_stat *ret_stat);
 
 /* The same without reading it, so no permission to read is needed. Returns 0 or an error. */
@@ -43,14 +43,18 @@ int tavi__disk_stat(const char *path, struct tavi__disk_stat *ret_stat);
 /* Up to len bytes from offset on; fewer at the end of the file. Returns their number or an error. */
 ssize_t tavi__disk_read(int fd, void *to, size_t len, uint64_t offset);
 
-/* Would reading these bytes not wait for a disk? Judged by the first and the last one; true when it cannot be told. */
+/* Bytes of the file now; 0 when that cannot be told. */
+uint64_t tavi__disk_size(int fd);
+
+/* Would reading these bytes, which the file has, not wait for a disk? Where the kernel cannot say so exactly, one in
+ * 64 KiB is tried; true when it cannot be told at all. */
 bool tavi__disk_is_near(int fd, uint64_t offset, size_t len);
 
 /* Wait until they are in memory. */
 void tavi__disk_fetch(int fd, uint64_t offset, size_t len);
 
-/* Call entry() for each name in the directory, but "." and "..", in no order, until it returns false. fd is read, not
- * closed. Returns 0 or an error. */
-int tavi__disk_list(int fd, bool (*entry)(const char *name, void *arg), void *arg);
+/* Call entry() for each name in the directory, but "." and "..", in no order, until it returns false. stat: NULL for a
+ * symbolic link, which is not followed here. fd is read, not closed. Returns 0 or an error. */
+int tavi__disk_list(int fd, bool (*entry)(const char *name, const struct tavi__disk_stat *stat, void *arg), void *arg);
 
 #endif

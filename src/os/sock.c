@@ -7,11 +7,13 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 static int set(int fd, int level, int option, int value) {
@@ -186,12 +188,38 @@ ssize_t tavi__sock_sendv(int fd, const struct iovec *iov, int count, bool more_f
   return n >= 0 ? n : tavi__error_of(errno);
 }
 
+/* sendfile(2) raises SIGPIPE when the peer has gone, and there is no flag against it: so the signal is blocked in this
+ * thread meanwhile, and taken back. (One that the program has blocked itself may have been waiting before.) */
+struct no_pipe {
+  sigset_t pipe, old;
+  bool was_raised;
+};
+
+static void pipe_block(struct no_pipe *p) {
+  sigset_t pending;
+  sigemptyset(&p->pipe);
+  sigaddset(&p->pipe, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &p->pipe, &p->old);
+  bool was_blocked = sigismember(&p->old, SIGPIPE) == 1;
+  p->was_raised = was_blocked && sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
+}
+
+static void pipe_unblock(const struct no_pipe *p, bool may_be_raised) {
+  static const struct timespec at_once = {0, 0};
+  if (may_be_raised && !p->was_raised) sigtimedwait(&p->pipe, NULL, &at_once);
+  pthread_sigmask(SIG_SETMASK, &p->old, NULL);
+}
+
 ssize_t tavi__sock_send_file(int fd, int file_fd, uint64_t offset, size_t len) {
+  struct no_pipe pipe;
   off_t at = (off_t) offset;
   ssize_t n;
+  pipe_block(&pipe);
   do n = sendfile(fd, file_fd, &at, len);
   while (n < 0 && errno == EINTR);
-  return n >= 0 ? n : tavi__error_of(errno);
+  int error = errno;
+  pipe_unblock(&pipe, n < (ssize_t) len); /* also when a part went before */
+  return n >= 0 ? n : tavi__error_of(error);
 }
 
 ssize_t tavi__sock_recv_from(int fd, void *buf, size_t cap, struct tavi__sockaddr *ret_from) {

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * See spool.h. A nameless file gets its name by link(2), which replaces nothing: when the name is taken, it is linked
- * beside it and renamed. The mode is left to the kernel, which knows the umask without a race. */
+ * See spool.h. A nameless file gets its name by link(2), which replaces nothing: when the name is taken, it gets a
+ * hidden one first, and is renamed. The mode is left to the kernel, which knows the umask without a race. */
 #include "os/spool.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -112,52 +111,51 @@ int tavi__spool_write(struct tavi__spool *s, const char *data, size_t len, uint6
 
 /* ==== saving ==== */
 
-/* 0, or -1 and errno. */
-static int link_to(int fd, const char *path) {
+/* Give the file a name in a directory (AT_FDCWD: a path). 0, or -1 and errno. */
+static int link_to(int fd, int directory, const char *name) {
   char self[sizeof("/proc/self/fd/") + 12];
-  if (linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0) return 0; /* needs a privilege, or Linux 6.10 */
+  if (linkat(fd, "", directory, name, AT_EMPTY_PATH) == 0) return 0; /* needs a privilege, or Linux 6.10 */
   if (errno != ENOENT && errno != EPERM && errno != EINVAL) return -1;
   snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-  return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
+  return linkat(AT_FDCWD, self, directory, name, AT_SYMLINK_FOLLOW);
 }
 
-/* `path` is taken: link the file beside it, and rename. */
-static int replace(int fd, const char *path) {
-  char beside[PATH_MAX];
-  const char *slash = strrchr(path, '/');
-  size_t len = slash == NULL ? 0 : (size_t) (slash - path) + 1;
-  if (len + TAVI__SPOOL_NAME_BYTES > sizeof(beside)) return TAVI_E_ARG;
-  memcpy(beside, path, len);
+/* From now on the file has a hidden name where it was spooled (it can be linked once only: it keeps that name until it
+ * is saved or closed). */
+static int take_name(struct tavi__spool *s) {
   for (int i = 0; i < NAME_TRIES; i++) {
-    int err = random_name(beside + len);
+    int err = random_name(s->name);
+    if (err == 0 && link_to(s->fd, s->directory, s->name) == 0) return 0;
+    int error = errno;
+    s->name[0] = '\0';
     if (err < 0) return err;
-    if (link_to(fd, beside) != 0) {
-      if (errno == EEXIST) continue;
-      return error_of(errno);
-    }
-    if (rename(beside, path) == 0) return 0;
-    err = error_of(errno);
-    unlink(beside);
-    return err;
+    if (error != EEXIST) return error_of(error);
   }
   return TAVI_E_SYSTEM;
 }
 
 int tavi__spool_save(struct tavi__spool *s, const char *path) {
-  int err = 0;
   if (s->is_saved) return TAVI_E_STATE;
-  if (s->name[0] != '\0') {
-    if (renameat(s->directory, s->name, AT_FDCWD, path) != 0) err = error_of(errno);
-  } else if (link_to(s->fd, path) != 0) {
-    err = errno == EEXIST ? replace(s->fd, path) : error_of(errno);
+  if (s->name[0] == '\0') {
+    s->is_saved = link_to(s->fd, AT_FDCWD, path) == 0;
+    if (s->is_saved) return 0;
+    if (errno != EEXIST) return error_of(errno);
+    int err = take_name(s);
+    if (err < 0) return err;
   }
-  s->is_saved = err == 0;
-  return err;
+  if (renameat(s->directory, s->name, AT_FDCWD, path) != 0) return error_of(errno);
+  s->is_saved = true;
+  return 0;
 }
 
 void tavi__spool_close(struct tavi__spool *s) {
   if (s->fd < 0) return;
   if (s->name[0] != '\0' && !s->is_saved) unlinkat(s->directory, s->name, 0);
   close(s->fd);
+  s->fd = -1;
+}
+
+void tavi__spool_forget(struct tavi__spool *s) {
+  if (s->fd >= 0) close(s->fd);
   s->fd = -1;
 }

@@ -43,4 +43,7 @@ int tavi__spool_save(struct tavi__spool *s, const char *path);
 /* Also removes it, unless it was saved. */
 void tavi__spool_close(struct tavi__spool *s);
 
+/* Close our copy of it alone: what belongs to the process that we were forked from stays. */
+void tavi__spool_forget(struct tavi__spool *s);
+
 #endif

@@ -11,23 +11,20 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/limits.h"
 #include "wire/http1_field.h"
 
 /* ==== reading ==== */
-
-static bool is_space(char c) { return c == ' ' || c == '\t'; }
 
 bool tavi__cookie_find(struct tavi_slice header_value, struct tavi_slice name, struct tavi_slice *ret_value) {
   const char *p = header_value.ptr, *end = p + header_value.len;
   while (p < end && name.len > 0) {
     const char *semicolon = memchr(p, ';', (size_t) (end - p)), *last = semicolon != NULL ? semicolon : end;
     const char *next = semicolon != NULL ? semicolon + 1 : end;
-    while (p < last && is_space(*p)) p++;
-    while (p < last && is_space(last[-1])) last--;
-    size_t len = (size_t) (last - p);
-    if (len > name.len && p[name.len] == '=' && memcmp(p, name.ptr, name.len) == 0) {
-      struct tavi_slice value = {p + name.len + 1, len - name.len - 1};
+    struct tavi_slice pair = tavi__trim(p, last);
+    if (pair.len > name.len && pair.ptr[name.len] == '=' && memcmp(pair.ptr, name.ptr, name.len) == 0) {
+      struct tavi_slice value = {pair.ptr + name.len + 1, pair.len - name.len - 1};
       bool is_quoted = value.len >= 2 && value.ptr[0] == '"' && value.ptr[value.len - 1] == '"';
       *ret_value = is_quoted ? (struct tavi_slice){value.ptr + 1, value.len - 2} : value;
       return true;
@@ -64,8 +61,7 @@ static bool is_domain(struct tavi_slice s) {
   char before = '.';
   for (size_t i = 0; i < s.len; before = s.ptr[i++]) {
     char c = s.ptr[i];
-    bool is_letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
-    if (c == '.' ? before == '.' || before == '-' : !is_letter && !tavi__http1_is_digit(c) && c != '-') return false;
+    if (c == '.' ? before == '.' || before == '-' : !tavi__is_letter(c) && !tavi__is_digit(c) && c != '-') return false;
     if (c == '-' && before == '.') return false;
   }
   return s.len == 0 || (before != '.' && before != '-' && s.len <= TAVI__COOKIE_DOMAIN_BYTES);
@@ -87,7 +83,7 @@ static const struct prefix {
 static const struct prefix *prefix_of(struct tavi_slice name) {
   for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
     const struct prefix *p = &prefixes[i];
-    if (name.len >= p->len && tavi__slice_is((struct tavi_slice){name.ptr, p->len}, p->lower_case, p->len)) return p;
+    if (tavi__slice_begins(name, p->lower_case, p->len)) return p;
   }
   return NULL;
 }

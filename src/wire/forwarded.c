@@ -10,19 +10,12 @@
  * section 5.6.1). */
 #include "wire/forwarded.h"
 
+#include "base/ascii.h"
 #include "wire/http1_field.h"
 #include "wire/ip.h"
 
 static const struct tavi_slice forwarded = {"forwarded", 9}, x_for = {"x-forwarded-for", 15},
                                x_proto = {"x-forwarded-proto", 17}, x_host = {"x-forwarded-host", 16};
-
-static bool is_space(char c) { return c == ' ' || c == '\t'; }
-
-static struct tavi_slice trim(const char *p, const char *end) {
-  while (p < end && is_space(*p)) p++;
-  while (p < end && is_space(end[-1])) end--;
-  return (struct tavi_slice){p, (size_t) (end - p)};
-}
 
 /* ==== lists, from the back ==== */
 
@@ -46,7 +39,7 @@ static int cut_last(const char *value, bool may_quote, struct tavi__forwarded_at
     if (may_quote && value[begin] == '"') begin = opening_quote(value, begin);
     if (begin == SIZE_MAX) return TAVI_E_PROTOCOL;
   }
-  *ret_element = trim(value + begin, value + at->len);
+  *ret_element = tavi__trim(value + begin, value + at->len);
   at->is_inside = begin > 0;
   if (begin > 0)
     at->len = begin - 1;
@@ -80,8 +73,7 @@ static bool is_obfuscated(struct tavi_slice s) {
   if (s.len < 2 || s.ptr[0] != '_') return false;
   for (size_t i = 1; i < s.len; i++) {
     char c = s.ptr[i];
-    bool is_letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
-    if (!is_letter && !tavi__http1_is_digit(c) && c != '.' && c != '_' && c != '-') return false;
+    if (!tavi__is_letter(c) && !tavi__is_digit(c) && c != '.' && c != '_' && c != '-') return false;
   }
   return true;
 }
@@ -95,7 +87,7 @@ static bool read_port(const char *p, const char *end, uint16_t *ret_port) {
   if (is_obfuscated((struct tavi_slice){p, (size_t) (end - p)})) return true;
   if (end - p > 5) return false;
   for (; p < end; p++) {
-    if (!tavi__http1_is_digit(*p)) return false;
+    if (!tavi__is_digit(*p)) return false;
     port = port * 10 + (unsigned) (*p - '0');
   }
   *ret_port = (uint16_t) port;
@@ -123,7 +115,7 @@ static bool read_node(struct tavi_slice s, struct tavi__forwarded *element) {
 }
 
 static bool is_scheme(struct tavi_slice s) {
-  if (s.len == 0 || (s.ptr[0] | 0x20) < 'a') return false;
+  if (s.len == 0 || !tavi__is_letter(s.ptr[0])) return false;
   for (size_t i = 0; i < s.len; i++)
     if (!tavi__http1_is(s.ptr[i], TAVI__HTTP1_SCHEME)) return false;
   return true;
@@ -183,7 +175,7 @@ static int read_element(struct tavi_slice s, struct tavi__forwarded *element) {
   const char *p = s.ptr, *end = s.ptr + s.len;
   unsigned saw = 0;
   while (p < end) {
-    if (*p == ';' || is_space(*p)) { /* pairs may be empty, too */
+    if (*p == ';' || tavi__is_space(*p)) { /* pairs may be empty, too */
       p++;
       continue;
     }
@@ -191,7 +183,7 @@ static int read_element(struct tavi_slice s, struct tavi__forwarded *element) {
     p += name.len;
     if (name.len == 0 || p == end || *p++ != '=' || !read_value(&p, end, &value)) return TAVI_E_PROTOCOL;
     if (!note(name, value, &saw, element)) return TAVI_E_PROTOCOL;
-    while (p < end && is_space(*p)) p++;
+    while (p < end && tavi__is_space(*p)) p++;
     if (p < end && *p != ';') return TAVI_E_PROTOCOL;
   }
   return TAVI_WIRE_EVENT;

@@ -111,7 +111,14 @@ char *tavi__http1_put_field(char *to, const struct tavi_http_header *field);
 /* ==== helpers over slices ==== */
 
 /* ASCII case-insensitive equality. */
-bool tavi__slice_is(struct tavi_slice a, const char *lower_case_literal, size_t len);
+bool tavi__slice_is(struct tavi_slice a, const char *text, size_t len);
+
+static inline bool tavi__slice_begins(struct tavi_slice a, const char *text, size_t len) {
+  return a.len >= len && tavi__slice_is((struct tavi_slice){a.ptr, len}, text, len);
+}
+
+/* What is between p and end without the white space at both ends of it. */
+struct tavi_slice tavi__trim(const char *p, const char *end);
 
 /* The first header of that name (case-insensitive), or NULL. */
 const struct tavi_http_header *tavi__http1_find(const struct tavi_http_header *headers, size_t count,

@@ -15,8 +15,9 @@
  * Chunk extensions are checked against their grammar and forgotten. RFC 9112 permits "bad" white space around their
  * ';' and '='; nobody needs it, and parsers have disagreed about it, so it is refused, as is every size that another
  * parser could read as another number ("0x10", "+5", " 5", "5 "). */
-#include "base/hex.h"
 #include "wire/http1.h"
+
+#include "base/ascii.h"
 #include "wire/http1_scan.h"
 
 enum {
@@ -52,7 +53,7 @@ static enum state after_extension(char c) {
 }
 
 static enum state size_digit(struct tavi__http1_chunks *c, char byte) {
-  const int value = tavi__hex(byte);
+  const int value = tavi__hex_value(byte);
   if (value < 0) return c->digits > 0 ? after_extension(byte) : STATE_BAD;
   if (c->digits == SIZE_DIGITS_MAX || c->left > (uint64_t)INT64_MAX >> 4) return STATE_BAD;
   c->left = c->left << 4 | (uint64_t)value;
@@ -154,7 +155,7 @@ static bool is_forbidden(struct tavi_slice name) {
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     if (tavi__slice_is(name, names[i], strlen(names[i]))) return true;
   }
-  if (name.len < 8 || !tavi__slice_is((struct tavi_slice){name.ptr, 8}, "content-", 8)) return false;
+  if (!tavi__slice_begins(name, "content-", 8)) return false;
   return !tavi__slice_is(name, "content-digest", 14) && !tavi__slice_is(name, "content-md5", 11);
 }
 

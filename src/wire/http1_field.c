@@ -11,6 +11,7 @@
  * list there is a cheaper one in http1_field.h, which may rely on what the line parser has let through. */
 #include "wire/http1_field.h"
 
+#include "base/ascii.h"
 #include "wire/ip.h"
 
 /* Sums of enum tavi__http1_class; one line per sixteen bytes. */
@@ -54,8 +55,6 @@ const char *tavi__http1_label_end(const char *p, const char *last, const char *e
 
 /* ==== slices without case ==== */
 
-static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c; }
-
 /* Eight bytes with the capital letters among them made small; no carry crosses a byte. */
 static uint64_t lower8(const char *p) {
   uint64_t x;
@@ -75,13 +74,13 @@ static bool equal_without_case(const char *a, const char *b, size_t len) {
     return lower8(a + len - 8) == lower8(b + len - 8);
   }
   for (size_t i = 0; i < len; i++) {
-    if (lower(a[i]) != lower(b[i])) return false;
+    if (tavi__lower(a[i]) != tavi__lower(b[i])) return false;
   }
   return true;
 }
 
-bool tavi__slice_is(struct tavi_slice a, const char *lower_case_literal, size_t len) {
-  return a.len == len && equal_without_case(a.ptr, lower_case_literal, len);
+bool tavi__slice_is(struct tavi_slice a, const char *text, size_t len) {
+  return a.len == len && equal_without_case(a.ptr, text, len);
 }
 
 const struct tavi_http_header *tavi__http1_find(const struct tavi_http_header *headers, size_t count,
@@ -96,9 +95,9 @@ const struct tavi_http_header *tavi__http1_find(const struct tavi_http_header *h
 
 /* ==== lists ==== */
 
-static struct tavi_slice trim(const char *p, const char *end) {
-  while (p < end && (*p == ' ' || *p == '\t')) p++;
-  while (end > p && (end[-1] == ' ' || end[-1] == '\t')) end--;
+struct tavi_slice tavi__trim(const char *p, const char *end) {
+  while (p < end && tavi__is_space(*p)) p++;
+  while (end > p && tavi__is_space(end[-1])) end--;
   return (struct tavi_slice){p, (size_t)(end - p)};
 }
 
@@ -108,7 +107,7 @@ static bool next_element(const char **rest, const char *end, struct tavi_slice *
   const char *p = *rest;
   if (p == NULL) return false;
   const char *comma = p < end ? memchr(p, ',', (size_t)(end - p)) : NULL;
-  *ret_element = trim(p, comma != NULL ? comma : end);
+  *ret_element = tavi__trim(p, comma != NULL ? comma : end);
   *rest = comma != NULL ? comma + 1 : NULL;
   return true;
 }
@@ -149,7 +148,7 @@ int tavi__http1_content_length(struct tavi_slice value, uint64_t *ret_length) {
 
   uint64_t length = 0;
   for (size_t i = 0; i < value.len; i++) {
-    if (!tavi__http1_is_digit(value.ptr[i])) return -400;
+    if (!tavi__is_digit(value.ptr[i])) return -400;
     const uint64_t digit = (uint64_t)(value.ptr[i] - '0');
     if (length > ((uint64_t)INT64_MAX - digit) / 10) return -400;
     length = length * 10 + digit;
@@ -168,7 +167,7 @@ int tavi__http1_transfer_encoding(struct tavi_slice value) {
     while (name_len < coding.len && tavi__http1_is(coding.ptr[name_len], TAVI__HTTP1_TOKEN)) name_len++;
     if (name_len == 0) return -400;
 
-    const struct tavi_slice params = trim(coding.ptr + name_len, coding.ptr + coding.len);
+    const struct tavi_slice params = tavi__trim(coding.ptr + name_len, coding.ptr + coding.len);
     if (params.len > 0 && *params.ptr != ';') return -400;
     const bool is_last = rest == NULL;
     const bool is_chunked = tavi__slice_is((struct tavi_slice){coding.ptr, name_len}, "chunked", 7);
@@ -202,7 +201,7 @@ static bool is_port(const char *p, const char *end) {
 
   int number = 0;
   for (; p < end; p++) {
-    if (!tavi__http1_is_digit(*p)) return false;
+    if (!tavi__is_digit(*p)) return false;
     number = number * 10 + (*p - '0');
   }
   return number <= 65535;

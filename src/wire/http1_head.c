@@ -17,6 +17,8 @@
  * Names are recognised by their length first, and then by one or two comparisons of whole words; most fields are
  * dismissed by the length or by the first word. */
 #include "wire/http1.h"
+
+#include "base/ascii.h"
 #include "wire/http1_field.h"
 #include "wire/http1_scan.h"
 
@@ -155,7 +157,7 @@ static int read_version(const char *p, const char *end, int *ret_major, int *ret
   static const char form[] = "HTTP/0.0"; /* 0 stands for a digit */
   for (int i = 0; i < 8; i++) {
     if (p + i == end) return TAVI_WIRE_MORE;
-    if (form[i] == '0' ? !tavi__http1_is_digit(p[i]) : p[i] != form[i]) return -400;
+    if (form[i] == '0' ? !tavi__is_digit(p[i]) : p[i] != form[i]) return -400;
   }
   *ret_major = p[5] - '0';
   *ret_minor = p[7] == '0' ? 0 : 1;
@@ -338,7 +340,7 @@ static int read_status_line(const char **p, const char *last, const char *end, s
   const char *q = version + 8;
   for (int i = 0; i < 4; i++, q++) { /* SP 3DIGIT, the first of them not 0 */
     if (q == end) return TAVI_WIRE_MORE;
-    if (i == 0 ? *q != ' ' : !tavi__http1_is_digit(*q) || (i == 1 && *q == '0')) return -400;
+    if (i == 0 ? *q != ' ' : !tavi__is_digit(*q) || (i == 1 && *q == '0')) return -400;
   }
   msg->status = (q[-3] - '0') * 100 + (q[-2] - '0') * 10 + (q[-1] - '0');
   if (q == end) return TAVI_WIRE_MORE;

@@ -46,8 +46,6 @@ static inline bool tavi__http1_is(char c, enum tavi__http1_class class_) {
   return (tavi__http1_classes[(unsigned char)c] & (unsigned)class_) != 0;
 }
 
-static inline bool tavi__http1_is_digit(char c) { return c >= '0' && c <= '9'; }
-
 /* ==== blocks ==== */
 
 /* Repeat a byte over eight. */

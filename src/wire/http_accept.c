@@ -7,19 +7,12 @@
  * an answer that is not compressed. */
 #include "wire/http_accept.h"
 
+#include "base/ascii.h"
 #include "wire/http1.h"
 
 enum coding { IDENTITY, GZIP, BROTLI, ZSTD, ANY, CODINGS };
 
 enum { NOT_NAMED = -1, LEAST = 1, MOST = 1000 };
-
-static bool is_space(char c) { return c == ' ' || c == '\t'; }
-
-static struct tavi_slice trim(struct tavi_slice s) {
-  while (s.len > 0 && is_space(s.ptr[0])) s.ptr++, s.len--;
-  while (s.len > 0 && is_space(s.ptr[s.len - 1])) s.len--;
-  return s;
-}
 
 /* Take what is in front of the next `separator` off *rest, and it; all when there is none. */
 static struct tavi_slice take_until(struct tavi_slice *rest, char separator) {
@@ -27,7 +20,7 @@ static struct tavi_slice take_until(struct tavi_slice *rest, char separator) {
   while (taken.len < rest->len && rest->ptr[taken.len] != separator) taken.len++;
   size_t used = taken.len < rest->len ? taken.len + 1 : taken.len;
   if (used > 0) *rest = (struct tavi_slice){rest->ptr + used, rest->len - used};
-  return trim(taken);
+  return tavi__trim(taken.ptr, taken.ptr + taken.len);
 }
 
 static int coding_of(struct tavi_slice name) {
@@ -40,12 +33,12 @@ static int coding_of(struct tavi_slice name) {
 
 /* "q=" and a number from 0 to 1 of at most three decimals, in thousandths; NOT_NAMED when it is none. */
 static int weight_of(struct tavi_slice s) {
-  if (s.len < 3 || s.len > 7 || (s.ptr[0] | 0x20) != 'q' || s.ptr[1] != '=') return NOT_NAMED;
+  if (s.len < 3 || s.len > 7 || tavi__lower(s.ptr[0]) != 'q' || s.ptr[1] != '=') return NOT_NAMED;
   if (s.ptr[2] != '0' && s.ptr[2] != '1') return NOT_NAMED;
   if (s.len > 3 && s.ptr[3] != '.') return NOT_NAMED;
   int weight = (s.ptr[2] - '0') * 1000;
   for (size_t i = 4, unit = 100; i < s.len; i++, unit /= 10) {
-    if (s.ptr[i] < '0' || s.ptr[i] > '9') return NOT_NAMED;
+    if (!tavi__is_digit(s.ptr[i])) return NOT_NAMED;
     weight += (s.ptr[i] - '0') * (int) unit;
   }
   return weight <= MOST ? weight : NOT_NAMED;
@@ -55,8 +48,8 @@ static int weight_of(struct tavi_slice s) {
 static void note(struct tavi_slice element, int weights[CODINGS]) {
   size_t len = element.len;
   struct tavi_slice name = take_until(&element, ';');
-  bool has_weight = name.len < len;
-  int coding = coding_of(name), weight = has_weight ? weight_of(trim(element)) : MOST;
+  int coding = coding_of(name), weight = MOST;
+  if (name.len < len) weight = weight_of(tavi__trim(element.ptr, element.ptr + element.len));
   if (coding != CODINGS && weight > weights[coding]) weights[coding] = weight;
 }
 

@@ -14,6 +14,7 @@
 
 #include <string.h>
 
+#include "base/ascii.h"
 #include "wire/http1.h"
 
 /* ==== dates ==== */
@@ -37,7 +38,7 @@ static bool take_digits(struct tavi_slice *rest, size_t digits, int *ret_number)
   int number = 0;
   for (size_t i = 0; i < digits; i++) {
     char c = rest->ptr[i];
-    if (c < '0' || c > '9') return false;
+    if (!tavi__is_digit(c)) return false;
     number = number * 10 + (c - '0');
   }
   rest->ptr += digits;
@@ -165,7 +166,7 @@ static void read_tags(struct tavi_slice list, struct tavi_slice ours, enum compa
   for (size_t at = 0; at < list.len; at += len) {
     struct tavi_slice rest = {list.ptr + at, list.len - at};
     len = 1;
-    if (*rest.ptr == ' ' || *rest.ptr == '\t') continue;
+    if (tavi__is_space(*rest.ptr)) continue;
     if (*rest.ptr == ',') {
       may_begin = true;
       continue;

@@ -14,7 +14,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "base/hex.h"
+#include "base/ascii.h"
 
 struct name {
   char *out;
@@ -25,18 +25,6 @@ struct name {
   bool hidden;
   bool is_dir; /* the last component was nothing, or "." */
 };
-
-/* Decode one byte at *at, which moves behind it; -1 when it is a bad escape. */
-static int decode(struct tavi_slice path, size_t *at) {
-  const char *p = path.ptr + *at;
-  size_t left = path.len - *at;
-  if (*p != '%') {
-    ++*at;
-    return (unsigned char) *p;
-  }
-  *at += 3;
-  return left < 3 ? -1 : tavi__hex_byte(p + 1);
-}
 
 /* Where the current component stands: behind the others and a '/'. */
 static size_t start_of(const struct name *n) { return n->kept > 0 ? n->kept + 1 : 0; }
@@ -70,7 +58,7 @@ static int end_component(struct name *n) {
 
 static int put_components(struct name *n, struct tavi_slice path) {
   for (size_t at = 1; at < path.len;) {
-    int c = decode(path, &at);
+    int c = tavi__percent_byte(path, &at);
     if (c <= 0 || c == '\\') return -400;
     if (c != '/') {
       put(n, (char) c);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "base/ascii.h"
 #include "wire/http1.h"
 
 /* One range as it is written: "first-last", "first-" or "-suffix". */
@@ -24,7 +25,7 @@ struct spec {
 static bool take_number(struct tavi_slice s, size_t *at, uint64_t *ret_number) {
   size_t start = *at;
   uint64_t number = 0;
-  for (; *at < s.len && s.ptr[*at] >= '0' && s.ptr[*at] <= '9'; ++*at) {
+  for (; *at < s.len && tavi__is_digit(s.ptr[*at]); ++*at) {
     uint64_t digit = (uint64_t) (s.ptr[*at] - '0');
     number = number > (UINT64_MAX - digit) / 10 ? UINT64_MAX : number * 10 + digit;
   }
@@ -80,13 +81,13 @@ static int join(struct tavi__range *ranges, int count, struct tavi__range added)
 
 int tavi__http_ranges(struct tavi_slice value, uint64_t size, struct tavi__range *ret_ranges, int cap) {
   assert(cap > 0);
-  if (value.len < 6 || !tavi__slice_is((struct tavi_slice){value.ptr, 6}, "bytes=", 6)) return 0;
+  if (!tavi__slice_begins(value, "bytes=", 6)) return 0;
 
   int written = 0, count = 0;
   bool may_begin = true, is_suffix_of_nothing = false;
   for (size_t at = 6; at < value.len;) {
     char c = value.ptr[at];
-    if (c == ' ' || c == '\t' || c == ',') {
+    if (tavi__is_space(c) || c == ',') {
       may_begin |= c == ',';
       at++;
       continue;

@@ -6,12 +6,12 @@
 
 #include <string.h>
 
-#include "base/hex.h"
+#include "base/ascii.h"
 
 int tavi__decimal_read(const char **p, const char *end, unsigned max, unsigned *ret_number) {
   const char *at = *p;
   unsigned n = 0;
-  for (; at < end && *at >= '0' && *at <= '9'; at++) {
+  for (; at < end && tavi__is_digit(*at); at++) {
     unsigned digit = (unsigned) (*at - '0');
     bool is_leading_zero = at > *p && n == 0;
     if (is_leading_zero || n > max / 10 || n * 10 + digit > max) return TAVI_E_PROTOCOL;
@@ -65,9 +65,9 @@ static int read_group(const char **p, const char *end, struct groups *g) {
   const char *at = *p;
   unsigned n = 0;
   if (g->count == groups_max(g)) return TAVI_E_PROTOCOL;
-  for (; at < end && at - *p < 4 && tavi__hex(*at) >= 0; at++) n = n * 16 + (unsigned) tavi__hex(*at);
+  for (; at < end && at - *p < 4 && tavi__hex_value(*at) >= 0; at++) n = n * 16 + (unsigned) tavi__hex_value(*at);
   if (at == end) return TAVI_WIRE_MORE;
-  if (at == *p || tavi__hex(*at) >= 0) return TAVI_E_PROTOCOL;
+  if (at == *p || tavi__hex_value(*at) >= 0) return TAVI_E_PROTOCOL;
   g->group[g->count++] = (uint16_t) n;
   *p = at;
   return TAVI_WIRE_EVENT;
@@ -92,14 +92,14 @@ static int read_colon(const char **p, const char *end, struct groups *g) {
   if (end - *p < 2) return TAVI_WIRE_MORE;
   if ((*p)[1] == ':') return read_gap(p, end, g);
   ++*p;
-  return tavi__hex(**p) >= 0 ? TAVI_WIRE_EVENT : TAVI_E_PROTOCOL;
+  return tavi__hex_value(**p) >= 0 ? TAVI_WIRE_EVENT : TAVI_E_PROTOCOL;
 }
 
 static int read_groups(const char **p, const char *end, struct groups *g) {
   int status = *p < end && **p == ':' ? read_gap(p, end, g) : TAVI_WIRE_EVENT;
   while (status == TAVI_WIRE_EVENT) {
     if (*p == end) return TAVI_WIRE_MORE;
-    if (g->gap == g->count && tavi__hex(**p) < 0) break; /* "::" may be the last */
+    if (g->gap == g->count && tavi__hex_value(**p) < 0) break; /* "::" may be the last */
     const char *first = *p;
     status = read_group(p, end, g);
     if (status != TAVI_WIRE_EVENT) break;

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hex.h"
+#include "base/ascii.h"
 #include "base/limits.h"
 #include "base/utf8.h"
 
@@ -48,7 +48,7 @@ static int skip_escape(struct scan *s) {
   char c = *s->p++;
   if (c != 'u') return c != '\0' && strchr("\"\\/bfnrt", c) != NULL ? 0 : TAVI_E_PROTOCOL;
   for (int i = 0; i < 4; i++, s->p++)
-    if (s->p == s->end || tavi__hex(*s->p) < 0) return TAVI_E_PROTOCOL;
+    if (s->p == s->end || tavi__hex_value(*s->p) < 0) return TAVI_E_PROTOCOL;
   return 0;
 }
 
@@ -193,7 +193,11 @@ int tavi__json_check(struct tavi_slice json) {
 enum { REPLACEMENT = 0xfffd };
 
 /* The four digits at p. */
-static unsigned hex4(const char *p) { return (unsigned) (tavi__hex_byte(p) << 8 | tavi__hex_byte(p + 2)); }
+static unsigned hex4(const char *p) {
+  unsigned n = 0;
+  for (int i = 0; i < 4; i++) n = n << 4 | (unsigned) tavi__hex_value(p[i]);
+  return n;
+}
 
 /* Decode \uXXXX, *p behind the 'u', and with it the second half of a pair. (Behind the text there is its quote.) */
 static unsigned decode_unicode(const char **p) {

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * See mime.h. Our own table goes before the system's: text that the web reads as UTF-8 says so, and a program behaves the
- * same on systems without a database. */
+ * See mime.h. Our own table goes before the system's: text that the web reads as UTF-8 says so, and a program behaves
+ * the same on systems without a database. */
 #include "wire/mime.h"
 
 #include <string.h>
+
+#include "base/ascii.h"
+#include "wire/http1.h"
 
 /* By extension, in order. Types as registered with IANA; text/javascript: RFC 9239. */
 static const struct known {
@@ -93,8 +96,6 @@ static const struct known {
     {"zst", "application/zstd"},
 };
 
-static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char) (c | 0x20) : c; }
-
 struct tavi_slice tavi__mime_extension(const char *name) {
   const char *slash = strrchr(name, '/'), *base = slash == NULL ? name : slash + 1, *dot = strrchr(base, '.');
   if (dot == NULL || dot == base) return (struct tavi_slice){"", 0};
@@ -104,7 +105,7 @@ struct tavi_slice tavi__mime_extension(const char *name) {
 const char *tavi__mime_known(struct tavi_slice extension) {
   char key[sizeof(known[0].extension)];
   if (extension.len == 0 || extension.len >= sizeof(key)) return NULL;
-  for (size_t i = 0; i < extension.len; i++) key[i] = lower(extension.ptr[i]);
+  for (size_t i = 0; i < extension.len; i++) key[i] = tavi__lower(extension.ptr[i]);
   key[extension.len] = 0;
 
   size_t low = 0, high = sizeof(known) / sizeof(known[0]);
@@ -120,13 +121,6 @@ const char *tavi__mime_known(struct tavi_slice extension) {
   return NULL;
 }
 
-static bool same(struct tavi_slice a, struct tavi_slice b) {
-  if (a.len != b.len) return false;
-  for (size_t i = 0; i < a.len; i++)
-    if (lower(a.ptr[i]) != lower(b.ptr[i])) return false;
-  return true;
-}
-
 struct tavi_slice tavi__mime_listed(const char *list, struct tavi_slice extension) {
   while (list != NULL && *list != 0) {
     size_t len = strcspn(list, ",");
@@ -134,7 +128,8 @@ struct tavi_slice tavi__mime_listed(const char *list, struct tavi_slice extensio
     if (eq != NULL) {
       struct tavi_slice name = {list, (size_t) (eq - list)};
       bool is_any = name.len == 1 && name.ptr[0] == '*';
-      if (is_any || same(name, extension)) return (struct tavi_slice){eq + 1, len - name.len - 1};
+      if (is_any || tavi__slice_is(name, extension.ptr, extension.len))
+        return (struct tavi_slice){eq + 1, len - name.len - 1};
     }
     list += len + (list[len] == ',');
   }
@@ -143,7 +138,7 @@ struct tavi_slice tavi__mime_listed(const char *list, struct tavi_slice extensio
 
 /* ==== mime.types ==== */
 
-static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+static bool is_space(char c) { return tavi__is_space(c) || c == '\r'; }
 
 bool tavi__mime_word(struct tavi_slice *extensions, struct tavi_slice *ret_word) {
   const char *p = extensions->ptr, *end = p + extensions->len;

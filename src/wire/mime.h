@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Content types by the extension of a file's name: our own table, the text of a mime.types file, and a caller's list. */
+ * Content types by the extension of a file's name: our own table, the text of a mime.types file, a caller's list. */
 #ifndef TAVI_WIRE_MIME_H
 #define TAVI_WIRE_MIME_H
 

@@ -20,6 +20,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "wire/http1.h"
 #include "wire/http1_scan.h"
 
@@ -45,7 +46,7 @@ enum state {
 /* ==== boundaries ==== */
 
 static bool is_boundary_char(char c) {
-  if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return true;
+  if (tavi__is_digit(c) || tavi__is_letter(c)) return true;
   return c != '\0' && strchr("'()+_,-./:=? ", c) != NULL;
 }
 
@@ -109,7 +110,7 @@ static int read_preamble(struct tavi__multipart *mp, const char *p, size_t len, 
 
 /* One byte behind a delimiter. */
 static enum state line_byte(enum state state, char c) {
-  bool is_space = c == ' ' || c == '\t';
+  bool is_space = tavi__is_space(c);
   switch (state) {
     case STATE_DELIMITER:
       if (c == '-') return STATE_DASH;
@@ -253,7 +254,7 @@ int tavi__multipart_read(struct tavi__multipart *mp, const char *p, size_t len, 
 /* ==== what the header lines say ==== */
 
 static const char *skip_space(const char *p, const char *end) {
-  while (p < end && (*p == ' ' || *p == '\t')) p++;
+  while (p < end && tavi__is_space(*p)) p++;
   return p;
 }
 
@@ -276,7 +277,7 @@ static bool read_param(const char **p, const char *end, struct tavi_slice *ret_n
     stop = quote_end(++value, end);
     if (stop == NULL) return false;
   } else {
-    for (stop = value; stop < end && *stop != ';' && *stop != ' ' && *stop != '\t';) stop++;
+    for (stop = value; stop < end && *stop != ';' && !tavi__is_space(*stop);) stop++;
   }
   *ret_name = (struct tavi_slice){name, (size_t) (eq - name)};
   *ret_value = (struct tavi_slice){value, (size_t) (stop - value)};

@@ -37,10 +37,10 @@ static void take_option(const char *arg) {
   if (strcmp(arg, "hidden") == 0) opts.hidden = true;
   if (strcmp(arg, "links-out") == 0) opts.links_out = true;
   if (strcmp(arg, "no-neighbours") == 0) opts.neighbours = false;
-  if (value_of(arg, "ranges", &value)) opts.ranges_max = (unsigned) atoi(value);
+  if (value_of(arg, "ranges", &value)) opts.ranges_max = (unsigned) strtoul(value, NULL, 10);
   if (value_of(arg, "mount", &value)) opts.mount = value;
   if (value_of(arg, "missing", &value)) opts.missing = value;
-  if (value_of(arg, "missing-status", &value)) opts.missing_status = atoi(value);
+  if (value_of(arg, "missing-status", &value)) opts.missing_status = (int) strtol(value, NULL, 10);
   if (value_of(arg, "types", &value)) opts.types = value;
   if (value_of(arg, "index", &value)) opts.index = value;
 }

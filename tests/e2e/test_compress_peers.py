@@ -3,35 +3,23 @@
 import gzip
 import http.client
 import os
-import shutil
-import subprocess
 import zlib
 
 import pytest
 
-SERVER = os.path.join(os.environ.get("TAVI_BUILD_DIR", "."), "tests", "http_server")
-SECONDS = 60
-
-# For programs that others wrote: they are not built for the sanitizer that our own interpreter may run with.
-PLAIN = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
-
+import programs
+from programs import HOST, SECONDS, needs, serving
 
 @pytest.fixture(scope="module")
 def port():
     """The port of a running server, which has to end well."""
-    with subprocess.Popen([SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            yield int(server.stdout.readline())
-            server.stdin.close()
-            assert server.wait(SECONDS) == 0
-        finally:
-            if server.poll() is None:
-                server.kill()
+    with serving("http_server") as server:
+        yield server.port
 
 
 def get(port, path, accepted):
     """The response and its body as it was on the wire."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    connection = http.client.HTTPConnection(HOST, port, timeout=SECONDS)
     try:
         connection.request("GET", path, headers={"Accept-Encoding": accepted} if accepted else {})
         response = connection.getresponse()
@@ -41,22 +29,13 @@ def get(port, path, accepted):
 
 
 def curl(port, path, *options):
-    command = ["curl", "-sS", "--max-time", str(SECONDS), *options, f"http://127.0.0.1:{port}{path}"]
-    return subprocess.run(command, capture_output=True, timeout=SECONDS + 10, env=PLAIN, check=True).stdout
+    return programs.curl(*options, f"http://{HOST}:{port}{path}")
 
 
-def curl_features():
-    if shutil.which("curl") is None:
-        return ""
-    return subprocess.run(["curl", "-V"], capture_output=True, text=True, env=PLAIN, check=True).stdout
-
-
-FEATURES = curl_features().split()
-needs_curl = pytest.mark.skipif(not FEATURES, reason="no curl")
 DECODERS = {"gzip": "libz", "br": "brotli", "zstd": "zstd"}  # as curl calls them
 
 
-@needs_curl
+@needs("curl")
 @pytest.mark.parametrize("path, size", [("/bytes/100000", 100000), ("/chunks/3000000", 3000000), ("/bytes/100", 100)])
 def test_curl_compressed(port, path, size):
     assert curl(port, "/compressed" + path, "--compressed") == b"x" * size
@@ -64,12 +43,12 @@ def test_curl_compressed(port, path, size):
     assert curl(port, path, "--compressed") == b"x" * size
 
 
-@needs_curl
+@needs("curl")
 @pytest.mark.parametrize("coding", DECODERS)
 @pytest.mark.parametrize("path", ["/bytes/1000000", "/chunks/1000000"])
 def test_curl_each_coding(port, coding, path):
     response, body = get(port, "/compressed" + path, coding)
-    if DECODERS[coding] not in FEATURES or response.getheader("Content-Encoding") is None:
+    if DECODERS[coding] not in programs.curl("-V").decode() or response.getheader("Content-Encoding") is None:
         pytest.skip(f"no {coding} here")
     assert response.getheader("Content-Encoding") == coding
     assert len(body) < 50000

@@ -628,6 +628,32 @@ TEST(stream__handler_that_never_consumes__peer_is_held_back) {
   }
 }
 
+TEST(stream__not_consumed__what_is_pipelined_behind_it_is_held_back) {
+  size_t len, sent = 0, held_max = 0;
+  char *more = repeat(GET("/more"), 1000000, &len);
+  rig_serve(NULL);
+  rig.on_headers = stream_all;
+  struct peer p = peer_open();
+  peer_send(&p, LENGTH_HEAD "abcdefg");
+  UNTIL(rig.headers == 1);
+  for (int quiet = 0; quiet < 20 && sent < len;) {
+    ssize_t n = peer_try_send(&p, more + sent, len - sent);
+    sent += n > 0 ? (size_t) n : 0;
+    quiet = tavi_manager_poll(rig.m, 1) == 0 && n <= 0 ? quiet + 1 : 0;
+    if (tavi_manager_buffered(rig.m) > held_max) held_max = tavi_manager_buffered(rig.m);
+  }
+  CHECK(sent < len);
+  CHECK(held_max < 6 << 20);
+  rig.on_headers = NULL;
+  tavi_conn_consume(rig.conn, 3);
+  tavi_conn_consume(rig.conn, 4);
+  EXPECT(&p, 200, "POST / ");
+  EXPECT(&p, 200, "GET /more ");
+  peer_close(&p);
+  rig_stop();
+  free(more);
+}
+
 TEST(stream__small_recv_bytes_max_and_a_pipeline_behind__goes_on) {
   struct tavi_http_opts opts;
   tavi_http_opts_init(&opts);

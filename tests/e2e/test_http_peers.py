@@ -4,55 +4,26 @@ import email.utils
 import http.client
 import os
 import re
-import shutil
-import socket
 import subprocess
 import time
 
 import pytest
 
-SERVER = os.path.join(os.environ.get("TAVI_BUILD_DIR", "."), "tests", "http_server")
-SECONDS = 60
-
+import programs
+from programs import BUILD, HOST, PLAIN, SECONDS, needs, serving
 
 @pytest.fixture()
 def port():
     """The port of a running server, which has to end well."""
-    with subprocess.Popen([SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            yield int(server.stdout.readline())
-            server.stdin.close()
-            assert server.wait(SECONDS) == 0
-        finally:
-            if server.poll() is None:
-                server.kill()
+    with serving("http_server") as server:
+        yield server.port
 
 
-# For programs that others wrote: they are not built for the sanitizer that our own interpreter may run with.
-PLAIN = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
+def curl(port, path, *options, **more):
+    return programs.curl(*options, f"http://{HOST}:{port}{path}", **more)
 
 
-def curl(port, path, *options, check=True, data=None):
-    """Run curl and return what it printed."""
-    command = ["curl", "-sS", "--max-time", str(SECONDS), *options, f"http://127.0.0.1:{port}{path}"]
-    done = subprocess.run(command, input=data, capture_output=True, timeout=SECONDS + 10, env=PLAIN)
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def until(condition):
-    """Wait for a condition, with a deadline."""
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
-
-
-@needs_curl
+@needs("curl")
 class TestCurl:
     def test_simple_head_and_http_1_0(self, port):
         assert curl(port, "/") == b"hello\n"
@@ -62,7 +33,7 @@ class TestCurl:
         assert curl(port, "/chunks/300000", "-0") == b"x" * 300000
 
     def test_keep_alive_reuses_the_connection(self, port):
-        out = curl(port, "/", "-v", "--stderr", "-", f"http://127.0.0.1:{port}/later", f"http://127.0.0.1:{port}/later")
+        out = curl(port, "/", "-v", "--stderr", "-", f"http://{HOST}:{port}/later", f"http://{HOST}:{port}/later")
         assert out.count(b"Re-using existing connection") == 2 and out.count(b"later\n") == 2
 
     def test_statuses(self, port):
@@ -80,8 +51,7 @@ class TestCurl:
     def test_large_answers(self, port):
         assert curl(port, "/bytes/20000000", "-w", "%{size_download}", "-o", os.devnull) == b"20000000"
         assert curl(port, "/chunks/100000000", "-w", "%{size_download}", "-o", os.devnull) == b"100000000"
-        with open(SERVER, "rb") as f:
-            assert curl(port, "/file") == f.read(10000)
+        assert curl(port, "/file") == (BUILD / "tests" / "http_server").read_bytes()[:10000]
 
     def test_trailers(self, port):
         assert curl(port, "/trailers") == b"body\n"
@@ -98,14 +68,14 @@ class TestCurl:
 
     def test_as_a_proxy_tunnel(self, port):
         """curl asks us through a tunnel to ourselves, which echoes its request: no HTTP, as curl has to find."""
-        done = subprocess.run(["curl", "-sS", "-p", "--http0.9", "--max-time", "2", "-x", f"http://127.0.0.1:{port}",
+        done = subprocess.run(["curl", "-sS", "-p", "--http0.9", "--max-time", "2", "-x", f"http://{HOST}:{port}",
                                "http://a.example/through"], capture_output=True, timeout=SECONDS, env=PLAIN)
         assert done.stdout.startswith(b"GET /through HTTP/1.1\r\nHost: a.example\r\n")
 
 
 class TestHttpClient:
     def test_one_connection_many_requests(self, port):
-        c = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+        c = http.client.HTTPConnection(HOST, port, timeout=SECONDS)
         c.connect()
         first = c.sock
         for method, path, body, status, wanted in (
@@ -125,7 +95,7 @@ class TestHttpClient:
         c.close()
 
     def test_chunked_request(self, port):
-        c = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+        c = http.client.HTTPConnection(HOST, port, timeout=SECONDS)
         c.request("POST", "/echo", iter([b"abc", b"defg"]), encode_chunked=True)
         assert c.getresponse().read() == b"abcdefg"
         c.close()
@@ -133,49 +103,24 @@ class TestHttpClient:
     def test_truncation_is_seen(self, port):
         """Nothing of ours truncates; a connection that is cut by its peer leaves the server well."""
         for _ in range(20):
-            c = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+            c = http.client.HTTPConnection(HOST, port, timeout=SECONDS)
             c.request("GET", "/chunks/100000000")
             c.getresponse().read(10)
             c.close()
-        assert http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS).request("GET", "/") is None
+        assert http.client.HTTPConnection(HOST, port, timeout=SECONDS).request("GET", "/") is None
 
 
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx")
+@needs("nginx")
 class TestNginx:
     @pytest.fixture()
     def proxy(self, port, tmp_path):
         """The port of an nginx that passes everything on to the server over kept-alive connections."""
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            free = s.getsockname()[1]
-        config = tmp_path / "nginx.conf"
-        config.write_text(f"""
-            daemon off; master_process off; pid {tmp_path}/pid; error_log {tmp_path}/error.log;
-            events {{ worker_connections 200; }}
-            http {{
-              access_log off; client_max_body_size 0;
-              client_body_temp_path {tmp_path}/body; proxy_temp_path {tmp_path}/proxy;
-              fastcgi_temp_path {tmp_path}/f; uwsgi_temp_path {tmp_path}/u; scgi_temp_path {tmp_path}/s;
-              upstream tavi {{ server 127.0.0.1:{port}; keepalive 8; }}
-              server {{
-                listen 127.0.0.1:{free};
-                location / {{ proxy_pass http://tavi; proxy_http_version 1.1; proxy_set_header Connection "";
-                              proxy_request_buffering off; proxy_buffering off; }}
-              }}
-            }}""")
-        with subprocess.Popen([shutil.which("nginx"), "-c", str(config), "-p", str(tmp_path)], env=PLAIN) as nginx:
-            def is_up():
-                with socket.socket() as s:
-                    return s.connect_ex(("127.0.0.1", free)) == 0
-            try:
-                until(is_up)
-                yield free
-            finally:
-                nginx.terminate()
-                nginx.wait(SECONDS)
+        locations = "location / { proxy_pass http://upstream; proxy_request_buffering off; proxy_buffering off; }"
+        with programs.nginx(tmp_path, locations, upstream=f"{HOST}:{port}") as free:
+            yield free
 
     def test_behind_it(self, proxy):
-        c = http.client.HTTPConnection("127.0.0.1", proxy, timeout=SECONDS)
+        c = http.client.HTTPConnection(HOST, proxy, timeout=SECONDS)
         data = os.urandom(1_000_000)
         for _ in range(20):
             for method, path, body, wanted in (
@@ -187,11 +132,11 @@ class TestNginx:
         c.close()
 
 
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="no wrk")
+@needs("wrk")
 class TestWrk:
     @pytest.mark.parametrize("path", ["/", "/chunks/1000", "/bytes/100000", "/later"])
     def test_load_without_errors(self, port, path):
-        done = subprocess.run(["wrk", "-t1", "-c50", "-d1s", f"http://127.0.0.1:{port}{path}"],
+        done = subprocess.run(["wrk", "-t1", "-c50", "-d1s", f"http://{HOST}:{port}{path}"],
                               capture_output=True, text=True, timeout=SECONDS, check=True, env=PLAIN)
         assert "Socket errors" not in done.stdout and "Non-2xx" not in done.stdout, done.stdout
         assert int(re.search(r"(\d+) requests in", done.stdout).group(1)) > 50

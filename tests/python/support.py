@@ -288,6 +288,27 @@ def ignore(conn, ev, data):
     pass
 
 
+def exchange(http, peer, request, action, responses=1, methods=(), **options):
+    """Run action(conn, message) inside HTTP_MSG of each request; the responses, and what the actions returned or raised.
+
+    An action that raises is answered with 500. manager_options and those of listen() may be given."""
+    outcomes = []
+
+    def handler(conn, ev, data):
+        if ev == MG_EV_HTTP_MSG:
+            try:
+                outcomes.append(action(conn, data))
+            except Exception as exc:
+                outcomes.append(exc)
+                if not conn.is_closing:
+                    conn.reply(500, "refused")
+
+    manager, port = http(handler, **options)
+    client = peer(port)
+    client.send(request)
+    return spin(manager, lambda: client.responses(responses, methods), "the response"), outcomes
+
+
 # ==== processes ====
 
 def run_python(code, *options, env=None, seconds=60):

@@ -468,14 +468,25 @@ def handler(conn, ev, data):
             conn.http_sse("event", "data")
             conn.http_chunk(b"x" * 100000)
             conn.http_chunk("")
+        elif data.uri == "/file/etc/passwd":
+            conn.serve_dir(data, "/nowhere,/file=/", "X-A: 1", hidden=True)
+        elif data.uri == "/events":
+            conn.compress(data)
+            conn.http_sse_begin({"X-A": data.cookie("a"), "X-B": data.cookies()})
+            channel.subscribe(conn)
+            channel.publish("event", "data" * 50000, id=str(conn.origin(data)))
+            conn.http_chunk("")
         else:
             conn.reply(200, data.body_bytes)
+    elif ev == MG_EV_HTTP_HDRS and data.uri == "/form":
+        conn.receive_form(data, "/tmp", lambda conn, form: kept.extend([form, *form.parts]) or conn.reply(200))
     elif ev == MG_EV_WAKEUP:
         woken.append(data)
     elif ev == MG_EV_READ and conn.is_udp:
         conn.recv_data()
 manager = Manager(handler, enable_wakeup=True, error_handler=errors.append)
 listener = manager.listen("http://127.0.0.1:0", handler)
+channel = manager.event_channel()
 udp = manager.listen("udp://127.0.0.1:0")
 manager.connect("udp://127.0.0.1:%d" % udp.local_addr[1]).send(b"datagram")
 manager.connect("tcp://127.0.0.1:1")
@@ -483,12 +494,15 @@ timer = manager.timer_add(1, lambda: ticks.append(1), repeat=True)
 thread = threading.Thread(target=lambda: [manager.wakeup(listener.id, b"w" * n) for n in range(300)])
 thread.start()
 client = socket.create_connection(("127.0.0.1", listener.local_addr[1]))
-for path in (b"/raise", b"/json?q=1", b"/chunks", b"/"):
+for path in (b"/raise", b"/json?q=1", b"/chunks", b"/file/etc/passwd", b"/events", b"/"):
     client.sendall(b"GET %b HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n" % path)
+form = b"a=1&b=" + b"x" * 1000
+client.sendall(b"POST /form HTTP/1.1\\r\\nHost: x\\r\\nContent-Type: application/x-www-form-urlencoded\\r\\n"
+               b"Content-Length: %d\\r\\n\\r\\n%b" % (len(form), form))
 client.sendall(b"POST / HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 300000\\r\\n\\r\\n" + b"y" * 300000)
 client.setblocking(False)
 received, rounds = 0, 0
-while (received < 400000 or len(woken) < 300 or len(ticks) < 3) and rounds < 5000:
+while (received < 600000 or len(woken) < 300 or len(ticks) < 3) and rounds < 5000:
     manager.poll(2)
     rounds += 1
     try:
@@ -506,9 +520,9 @@ timer.cancel()
 bad.close()
 client.close()
 manager.close()
-assert len(errors) == 1 and len(woken) == 300 and received > 400000, (errors, len(woken), received)
+assert len(errors) == 1 and len(woken) == 300 and received > 600000, (errors, len(woken), received)
 assert not any(kept)
-for make in (Manager, Connection, HttpMessage, Timer):
+for make in (Manager, Connection, HttpMessage, EventChannel, Form, FormPart, Timer):
     make()
 dropped = Manager(handler)
 dropped.listen("tcp://127.0.0.1:0").userdata = dropped

@@ -3,6 +3,8 @@
  * Jobs for other threads: each is run once and told once, on the loop's thread, also at the manager's end. */
 #include <pthread.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "loop/manager.h"
 #include "loop/work.h"
@@ -86,6 +88,74 @@ TEST(work__broken_turn_loses_nothing) {
     CHECK(told <= before + 1);
   }
   tavi_manager_free(m);
+}
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void wait_at_gate(struct tavi__job *j) {
+  pthread_mutex_lock(&gate);
+  pthread_mutex_unlock(&gate);
+  run(j);
+}
+
+/* However many patient ones there are, and however long they take, the others are run. */
+TEST(work__patient_jobs_keep_nobody_waiting) {
+  enum { COUNT = 40 };
+  struct job patient[COUNT], other = {.job = {.run = run, .done = done}};
+  struct tavi_manager *m = manager();
+  memset(patient, 0, sizeof(patient));
+  pthread_mutex_lock(&gate);
+  for (int i = 0; i < COUNT; i++) {
+    patient[i].job = (struct tavi__job){.run = wait_at_gate, .done = done, .is_patient = true};
+    tavi__work_add(m, &patient[i].job);
+  }
+  CHECK(tavi__work_patient_count(m) >= COUNT - 1);
+  tavi__work_add(m, &other.job);
+  while (other.dones == 0) CHECK(tavi_manager_poll(m, 10000) >= 0);
+  CHECK_INT(told, 1);
+  pthread_mutex_unlock(&gate);
+  while (told < COUNT + 1) CHECK(tavi_manager_poll(m, 10000) >= 0);
+  CHECK_INT(tavi__work_patient_count(m), 0);
+  tavi_manager_free(m);
+}
+
+TEST(work__patient_jobs_are_done_at_the_end_of_the_manager) {
+  enum { COUNT = 10 };
+  struct job jobs[COUNT];
+  struct tavi_manager *m = manager();
+  memset(jobs, 0, sizeof(jobs));
+  for (int i = 0; i < COUNT; i++) {
+    jobs[i].job = (struct tavi__job){.run = run, .done = done, .is_patient = true};
+    tavi__work_add(m, &jobs[i].job);
+  }
+  tavi_manager_free(m);
+  CHECK_INT(told, COUNT);
+}
+
+/* A forked child has no threads, and may find the lock in any state: what ends there runs at once. */
+TEST(work__forked_child_ends_without_threads) {
+  enum { COUNT = 20 };
+  struct job jobs[COUNT];
+  struct tavi_manager *m = manager();
+  memset(jobs, 0, sizeof(jobs));
+  pthread_mutex_lock(&gate);
+  for (int i = 0; i < COUNT; i++) {
+    jobs[i].job = (struct tavi__job){.run = wait_at_gate, .done = done};
+    tavi__work_add(m, &jobs[i].job);
+  }
+  pid_t child = fork();
+  if (child == 0) {
+    struct job last = {.job = {.run = run, .done = done}};
+    m->is_forked = true;
+    tavi__work_add(m, &last.job);
+    tavi_manager_free(m);
+    _exit(last.dones == 1 && pthread_equal(last.ran_on, pthread_self()) ? 0 : 1);
+  }
+  int status = -1;
+  CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+  pthread_mutex_unlock(&gate);
+  tavi_manager_free(m);
+  CHECK_INT(told, COUNT);
 }
 
 TEST(manager__parts_are_found_by_key) {
