@@ -136,6 +136,7 @@ class Manager:
         or 2), and remote_addr is then the client's; of those of forwarded_from, origin() believes the Forwarded and
         X-Forwarded-* headers. At first nobody is believed.
 
+        ValueError for such a list that is malformed or without effect (forwarded_from without HTTP, both with UDP),
         RuntimeError 'Failed to listen on ...' with the reason, or when the manager is closed. May be called from
         any thread.
         """
@@ -410,10 +411,10 @@ class Connection:
     ) -> Literal["", "gzip", "br", "zstd"]:
         """Compress the answer to this request, which comes later, if the request accepts that.
 
-        Inside the handler that got message, before reply(), reply_json() or a stream. Returns the coding that will
-        be used, 'gzip', 'br' or 'zstd', and '' for none. level is 1 (fast) to 9 (small); a whole reply whose body is
-        below bytes_min bytes is sent as it is, and so is what is compressed already (images, video, archives, or
-        with a Content-Encoding of its own). Files of serve_dir() are not compressed; see its neighbours.
+        Inside the handler that got message, before reply(), reply_json() or a stream. Returns the coding that
+        would be used, 'gzip', 'br' or 'zstd', and '' for none. level is 1 (fast) to 9 (small); a whole reply whose
+        body is below bytes_min bytes is sent as it is, and so is what is compressed already (images, video,
+        archives, or with a Content-Encoding of its own). Files of serve_dir() are not compressed; see its neighbours.
 
         Not for pages that hold a secret beside something that an attacker chose: the length tells the secret
         (BREACH).
@@ -503,8 +504,8 @@ class Connection:
         body_bytes_max (4 GiB) of everything, in place of the listener's.
 
         ValueError when the request is no form (nothing has happened: answer 415) and when message is not valid any
-        more, FileNotFoundError or PermissionError for the directory, RuntimeError when closed, outside of
-        MG_EV_HTTP_HDRS and after an answer.
+        more, FileNotFoundError, NotADirectoryError or another OSError for the directory, RuntimeError when closed,
+        outside of MG_EV_HTTP_HDRS, for the second time and after an answer.
         """
 
     def http_chunk(self, data: Payload) -> None:
@@ -530,8 +531,8 @@ class Connection:
         id: str | None = None,
         retry_ms: int | None = None,
     ) -> None:
-        """Send one server-sent event in the stream that http_sse_begin(), reply() or a head written with send() has
-        begun, chunked or not.
+        """Send one server-sent event in the stream that http_sse_begin(), reply() with 'Transfer-Encoding: chunked'
+        or a head written with send() has begun, chunked or not.
 
         Each line of data becomes a 'data:' line of its own; an empty event_type is left out, which means 'message'.
         id is what the browser tells in its Last-Event-ID header when it connects again; '' makes it forget the last
@@ -810,8 +811,8 @@ class FormPart:
         path is str or os.PathLike, your own and trusted: never made from filename unseen. It must be on the same file
         system as the directory of receive_form().
 
-        OSError when that fails (FileNotFoundError, PermissionError and others), ValueError when the part is no file or
-        not valid any more, RuntimeError when it was saved before.
+        OSError when that fails (FileNotFoundError, IsADirectoryError, PermissionError and others), ValueError when the
+        part is no file or not valid any more, RuntimeError when it was saved before.
         """
 
     def read(self) -> bytes:
@@ -883,8 +884,8 @@ class EventChannel:
         """Send an event, as of http_sse(), to every subscriber, and return how many get it. It is encoded once and
         leaves by the end of the turn.
 
-        ValueError for a line break in event_type or id, RuntimeError when the channel or its manager is closed. May
-        be called from any thread.
+        0 while the manager is closing. ValueError for a line break in event_type or id, RuntimeError when the channel
+        or its manager is closed. May be called from any thread.
         """
 
     def close(self) -> None:
@@ -904,7 +905,7 @@ class EventChannel:
 
 
 class Origin(tuple[str, int, str, str, bool]):
-    """Who has asked, in what way, for which host: a named tuple, as Connection.origin() gives it."""
+    """Who has asked, in what way, for which host: a tuple with names, as Connection.origin() gives it."""
 
     @property
     def client(self) -> str:

@@ -16,15 +16,17 @@ static struct tavi_slice slice_of(const struct tavi_py_payload *text) {
   return (struct tavi_slice){text->data, text->len};
 }
 
+typedef int text_fn(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text);
+
 /* Two texts, the whole of what a method takes. The caller drops both owners, whatever the result. */
 static int two_texts(const struct tavi_py_signature *signature, PyObject *const *args, Py_ssize_t nargs,
-                     PyObject *kwnames, struct tavi_py_payload texts[2]) {
+                     PyObject *kwnames, text_fn *read_text, struct tavi_py_payload texts[2]) {
   PyObject *values[] = {NULL, NULL};
   texts[0].owner = texts[1].owner = NULL;
   if (tavi_py_arguments(signature, args, nargs, kwnames, values) < 0)
     return -1;
   for (int i = 0; i < 2; i++)
-    if (tavi_py_text(values[i], signature->names[i], &texts[i]) < 0)
+    if (read_text(values[i], signature->names[i], &texts[i]) < 0)
       return -1;
   return 0;
 }
@@ -101,7 +103,7 @@ PyObject *tavi_py_is_user(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
   static const struct tavi_py_signature signature = {"is_user", 2, 2, 2, {"user", "password"}};
   struct tavi_py_payload texts[2];
   PyObject *result = NULL;
-  if (two_texts(&signature, args, nargs, kwnames, texts) == 0) {
+  if (two_texts(&signature, args, nargs, kwnames, tavi_py_received_text, texts) == 0) {
     const struct tavi_http_msg *msg = message_of(op);
     result = PyBool_FromLong(msg != NULL && tavi_http_is_user(msg, slice_of(&texts[0]), slice_of(&texts[1])));
   }
@@ -119,7 +121,7 @@ PyObject *tavi_py_is_bearer(PyObject *op, PyObject *const *args, Py_ssize_t narg
   static const struct tavi_py_signature signature = {"is_bearer", 1, 1, 1, {"token"}};
   PyObject *arg = tavi_py_argument(&signature, args, nargs, kwnames);
   struct tavi_py_payload token;
-  if (arg == NULL || tavi_py_text(arg, "token", &token) < 0)
+  if (arg == NULL || tavi_py_received_text(arg, "token", &token) < 0)
     return NULL;
 
   const struct tavi_http_msg *msg = message_of(op);
@@ -219,7 +221,7 @@ PyObject *tavi_py_http_basic_auth(PyObject *op, PyObject *const *args, Py_ssize_
   static const struct tavi_py_signature signature = {"http_basic_auth", 2, 2, 2, {"username", "password"}};
   struct tavi_py_payload texts[2];
   PyObject *line = NULL;
-  if (two_texts(&signature, args, nargs, kwnames, texts) == 0)
+  if (two_texts(&signature, args, nargs, kwnames, tavi_py_text, texts) == 0)
     line = authorization(slice_of(&texts[0]), slice_of(&texts[1]));
   drop_texts(texts);
   if (line == NULL)
@@ -244,7 +246,7 @@ PyObject *tavi_py_cookie(PyObject *op, PyObject *const *args, Py_ssize_t nargs, 
   PyObject *arg = tavi_py_argument(&signature, args, nargs, kwnames);
   struct tavi_py_payload name;
   struct tavi_slice value;
-  if (arg == NULL || tavi_py_text(arg, "name", &name) < 0)
+  if (arg == NULL || tavi_py_received_text(arg, "name", &name) < 0)
     return NULL;
 
   const struct tavi_http_msg *msg = message_of(op);
@@ -355,6 +357,44 @@ static int cookie_attributes(PyObject *const *values, struct tavi_cookie *cookie
   return is_secure < 0 || is_http_only < 0 ? -1 : 0;
 }
 
+static bool is_cookie(const struct tavi_cookie *cookie) {
+  char none[1];
+  return tavi_cookie_format(cookie, none, 0) != TAVI_E_ARG;
+}
+
+/* Which argument of a refused cookie is refused by itself; NULL: they do not go together. */
+static const char *wrong_field(const struct tavi_cookie *cookie) {
+  static const char *const names[] = {"name", "value", "path", "domain"};
+  for (int i = 0; i < 4; i++) {
+    struct tavi_cookie one;
+    tavi_cookie_init(&one);
+    one.name = (struct tavi_slice){"n", 1};
+    switch (i) {
+      case 0: one.name = cookie->name; break;
+      case 1: one.value = cookie->value; break;
+      case 2: one.path = cookie->path; break;
+      default: one.domain = cookie->domain; break;
+    }
+    if (!is_cookie(&one))
+      return names[i];
+  }
+  return NULL;
+}
+
+static PyObject *cookie_error(const struct tavi_cookie *cookie, int64_t err) {
+  const char *field = err == TAVI_E_ARG ? wrong_field(cookie) : NULL;
+  if (field != NULL)
+    PyErr_Format(PyExc_ValueError, "%s: browsers would refuse this cookie or read it differently", field);
+  else if (err == TAVI_E_ARG && cookie->same_site == TAVI_SAME_SITE_NONE && !cookie->is_secure)
+    PyErr_SetString(PyExc_ValueError, "same_site 'None' needs secure");
+  else if (err == TAVI_E_ARG)
+    PyErr_SetString(PyExc_ValueError, "name has a prefix that other arguments do not suit: all need secure, __Host- no "
+                                      "domain and path '/', __Http- and __Host-Http- http_only");
+  else
+    PyErr_SetString(PyExc_ValueError, "name and value together are longer than browsers keep");
+  return NULL;
+}
+
 static PyObject *format_cookie(const struct tavi_cookie *cookie) {
   size_t cap = cookie->name.len + cookie->value.len + cookie->path.len + cookie->domain.len + 256;
   char *text = PyMem_Malloc(cap);
@@ -364,8 +404,7 @@ static PyObject *format_cookie(const struct tavi_cookie *cookie) {
   PyObject *result = NULL;
   int64_t len = tavi_cookie_format(cookie, text, cap);
   if (len < 0)
-    PyErr_SetString(PyExc_ValueError, len == TAVI_E_LIMIT ? "the cookie is longer than browsers keep"
-                                                          : "browsers would refuse this cookie or read it differently");
+    result = cookie_error(cookie, len);
   else
     result = tavi_py_decode((struct tavi_slice){text, (size_t)len});
   PyMem_Free(text);
@@ -418,7 +457,7 @@ static PyStructSequence_Field origin_fields[] = {
 
 static PyStructSequence_Desc origin_desc = {
     .name = "cymongoose.Origin",
-    .doc = "Who has asked, in what way, for which host: a named tuple, as Connection.origin() gives it.",
+    .doc = "Who has asked, in what way, for which host: a tuple with names, as Connection.origin() gives it.",
     .fields = origin_fields,
     .n_in_sequence = 5,
 };

@@ -30,12 +30,28 @@ int tavi_py_payload_slow(PyObject *obj, struct tavi_py_payload *ret_payload) {
   return 0;
 }
 
+static int refuse_non_text(PyObject *obj, const char *argument) {
+  if (PyUnicode_Check(obj))
+    return 0;
+  PyErr_Format(PyExc_TypeError, "%s must be str, not %.100s", argument, Py_TYPE(obj)->tp_name);
+  return -1;
+}
+
 int tavi_py_text(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text) {
-  if (!PyUnicode_Check(obj)) {
-    PyErr_Format(PyExc_TypeError, "%s must be str, not %.100s", argument, Py_TYPE(obj)->tp_name);
+  return refuse_non_text(obj, argument) < 0 ? -1 : tavi_py_payload(obj, ret_text);
+}
+
+int tavi_py_received_text(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text) {
+  if (refuse_non_text(obj, argument) < 0)
     return -1;
-  }
-  return tavi_py_payload(obj, ret_text);
+  if (PyUnicode_IS_COMPACT_ASCII(obj))
+    return tavi_py_payload(obj, ret_text);
+
+  PyObject *bytes = PyUnicode_AsEncodedString(obj, "utf-8", "surrogateescape");
+  if (bytes == NULL)
+    return -1;
+  *ret_text = (struct tavi_py_payload){bytes, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes)};
+  return 0;
 }
 
 int tavi_py_c_string(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text) {
@@ -55,12 +71,13 @@ int tavi_py_c_string(PyObject *obj, const char *argument, struct tavi_py_payload
 
 /* What os.fspath() gives, as the bytes of the file system. New reference. */
 static PyObject *path_bytes(PyObject *obj, const char *argument) {
-  PyObject *path = PyBytes_Check(obj) ? NULL : PyOS_FSPath(obj);
-  if (path == NULL) {
-    if (PyBytes_Check(obj) || PyErr_ExceptionMatches(PyExc_TypeError))
-      PyErr_Format(PyExc_TypeError, "%s must be str or os.PathLike, not %.100s", argument, Py_TYPE(obj)->tp_name);
+  if (!PyUnicode_Check(obj) && !PyObject_HasAttrString((PyObject *)Py_TYPE(obj), "__fspath__")) {
+    PyErr_Format(PyExc_TypeError, "%s must be str or os.PathLike, not %.100s", argument, Py_TYPE(obj)->tp_name);
     return NULL;
   }
+  PyObject *path = PyOS_FSPath(obj);
+  if (path == NULL)
+    return NULL;
   if (PyBytes_Check(path))
     return path;
 

@@ -117,6 +117,8 @@ static bool is_wanted(const struct tavi_py_manager *manager, enum tavi_py_event 
 
 static PyObject *handler_of(const struct tavi_py_connection *conn) // borrowed
 {
+  if (conn->manager->mute)
+    return NULL;
   return conn->handler ? conn->handler : conn->manager->handler;
 }
 
@@ -247,11 +249,11 @@ void tavi_py_deliver_polls(struct tavi_py_manager *manager) {
 static struct tavi_py_connection *accepted(struct tavi_py_connection *listener, struct tavi_conn *c) {
   struct tavi_py_manager *manager = listener->manager;
   /* May run any code, since it may collect garbage: the handler is taken afterwards. */
-  struct tavi_py_connection *conn = tavi_py_connection_new(manager->state, NULL, 0);
+  struct tavi_py_connection *conn = manager->mute ? NULL : tavi_py_connection_new(manager->state, NULL, 0);
   if (conn == NULL) {
     tavi_conn_set_user(c, NULL);
     tavi_conn_close(c);
-    tavi_py_report(manager);
+    tavi_py_report(manager); /* nothing, when mute */
     return NULL;
   }
   Py_XINCREF(listener->handler);
@@ -318,6 +320,8 @@ static void on_error(struct tavi_conn *Py_UNUSED(c), int err, const char *text, 
   if (text == NULL)
     text = tavi_err_text(err);
   conn->flags |= TAVI_PY_REPORTING;
+  if (manager->mute)
+    return;
   PyObject *str = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "ignore");
   if (str == NULL) {
     tavi_py_report(manager);

@@ -233,6 +233,19 @@ static int set_root(char *list, struct tavi_slice path, const char **ret_root, c
 typedef int serve_fn(struct tavi_conn *c, const struct tavi_http_msg *msg, const char *path,
                      const struct tavi_http_files_opts *opts);
 
+static PyObject *serve_result(int err, const char *root) {
+  if (err == TAVI_E_STATE) {
+    PyErr_SetString(PyExc_RuntimeError, "no request is waiting for an answer");
+    return NULL;
+  }
+  if (err == TAVI_E_ARG) {
+    PyErr_SetString(PyExc_ValueError, root[0] == '\0' ? "root_dir must not be empty"
+                                                      : "extra_headers: a name or value cannot be sent");
+    return NULL;
+  }
+  return tavi_py_result(err, "serving a file");
+}
+
 /* path: a list of roots that is taken apart when is_list. The last steps of both methods, in which no Python code runs
  * before the library's. */
 static PyObject *serve(PyObject *op, PyObject *message, char *path, bool is_list, struct serving *s, serve_fn *call) {
@@ -251,7 +264,7 @@ static PyObject *serve(PyObject *op, PyObject *message, char *path, bool is_list
   tavi_py_enter(manager);
   int err = call(self->c.conn, msg, root, &s->opts);
   tavi_py_leave(manager, self);
-  return tavi_py_answer_result(err);
+  return serve_result(err, root);
 }
 
 const char tavi_py_serve_dir_doc[] =

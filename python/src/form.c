@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "tavi/http_form.h"
@@ -48,7 +50,7 @@ PyObject *tavi_py_http_var(PyObject *Py_UNUSED(module), PyObject *const *args, P
 
   if (tavi_py_arguments(&signature, args, nargs, kwnames, values) < 0 || tavi_py_payload(values[0], &buf) < 0)
     return NULL;
-  if (tavi_py_text(values[1], "name", &name) == 0) {
+  if (tavi_py_received_text(values[1], "name", &name) == 0) {
     int err = tavi_form_find((struct tavi_slice){buf.data, buf.len}, (struct tavi_slice){name.data, name.len}, &value);
     result = err < 0 ? tavi_py_or_none(NULL) : tavi_py_decode_form_value(value);
     Py_DECREF(name.owner);
@@ -174,13 +176,42 @@ static int errno_of(int err) {
   }
 }
 
-static PyObject *save_error(int err, PyObject *path) {
+/* 0 when there is something at path, otherwise what the system says about the way there. */
+static int look_at(const char *path, struct stat *ret_stat) {
+  return stat(path, ret_stat) == 0 ? 0 : errno;
+}
+
+static bool is_full(int fd) {
+  struct statvfs fs;
+  return fstatvfs(fd, &fs) == 0 && (fs.f_bavail == 0 || (fs.f_files > 0 && fs.f_favail == 0));
+}
+
+/* The library has one number for several reasons: which one it was is looked up afterwards. */
+static int save_errno(int err, const struct tavi_form_file *file, const char *path) {
+  struct stat st;
+  int error = look_at(path, &st);
+  bool is_way_bad = error == ENOTDIR || error == ELOOP || error == ENAMETOOLONG;
+
+  if (is_way_bad && (err == TAVI_E_NOT_FOUND || err == TAVI_E_ARG))
+    return error;
+  bool is_about_path = err == TAVI_E_NOT_FOUND || err == TAVI_E_ARG || err == TAVI_E_SYSTEM;
+  if (error == 0 && S_ISDIR(st.st_mode) && is_about_path)
+    return EISDIR;
+  if (err == TAVI_E_SYSTEM && is_full(tavi_form_fd(file)))
+    return ENOSPC;
+  return err == TAVI_E_ARG ? EINVAL : errno_of(err);
+}
+
+/* error: what save_errno() has found. */
+static PyObject *save_error(int err, int error, PyObject *path) {
   if (err == TAVI_E_STATE) {
     PyErr_SetString(PyExc_RuntimeError, "the file was saved before");
     return NULL;
   }
-  errno = errno_of(err);
-  if (errno != 0)
+  if (err == TAVI_E_NOMEM)
+    return PyErr_NoMemory();
+  errno = error;
+  if (error != 0)
     return PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path);
   PyErr_Format(PyExc_OSError, "cannot save the file as %R: %s", path, tavi_err_text(err));
   return NULL;
@@ -195,8 +226,8 @@ PyDoc_STRVAR(save_doc,
 "path is str or os.PathLike, your own and trusted: never made from filename unseen. It must be on the same file\n"
 "system as the directory of receive_form().\n"
 "\n"
-"OSError when that fails (FileNotFoundError, PermissionError and others), ValueError when the part is no file or\n"
-"not valid any more, RuntimeError when it was saved before.");
+"OSError when that fails (FileNotFoundError, IsADirectoryError, PermissionError and others), ValueError when the\n"
+"part is no file or not valid any more, RuntimeError when it was saved before.");
 
 static PyObject *part_save(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
   static const struct tavi_py_signature signature = {"save", 1, 1, 1, {"path"}};
@@ -208,11 +239,12 @@ static PyObject *part_save(PyObject *op, PyObject *const *args, Py_ssize_t nargs
 
   struct tavi_form_file *file = file_of(op);
   int err = file ? tavi_form_save(file, path.data) : 0;
+  int error = err < 0 ? save_errno(err, file, path.data) : 0;
   Py_DECREF(path.owner);
   if (file == NULL)
     return NULL;
   if (err < 0)
-    return save_error(err, arg);
+    return save_error(err, error, arg);
   Py_RETURN_NONE;
 }
 
@@ -398,7 +430,7 @@ static PyObject *form_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
   PyObject *arg = tavi_py_argument(&signature, args, nargs, kwnames);
   struct tavi_py_payload name;
 
-  if (arg == NULL || tavi_py_text(arg, "name", &name) < 0)
+  if (arg == NULL || tavi_py_received_text(arg, "name", &name) < 0)
     return NULL;
 
   PyObject *parts = ((struct form *)op)->parts, *found = NULL; // borrowed
@@ -548,6 +580,10 @@ static void on_form(struct tavi_conn *Py_UNUSED(c), const struct tavi_form *c_fo
   struct tavi_py_manager *manager = r->manager;
 
   receiving_leave(r);
+  if (manager->mute) {
+    receiving_free(r);
+    return;
+  }
   struct form *form = form_new(manager->state, c_form);
   PyObject *result = NULL;
   if (form != NULL) {
@@ -584,18 +620,33 @@ static int receive_limits(const char *const *names, PyObject *const *values, str
   return 0;
 }
 
-static PyObject *receive_result(int err, PyObject *directory) {
+/* What OSError is to tell about the directory; 0: it is about something else. */
+static int directory_errno(int err, const char *directory) {
+  struct stat st;
+  int error = directory ? look_at(directory, &st) : 0;
+  if (err == TAVI_E_ARG)
+    return error == ENAMETOOLONG ? error : 0;
+  if (err != TAVI_E_NOT_FOUND || directory == NULL)
+    return errno_of(err);
+  if (error != 0)
+    return error;
+  return S_ISDIR(st.st_mode) ? ENOENT : ENOTDIR;
+}
+
+/* path: that of directory, which is None when it is NULL. */
+static PyObject *receive_result(int err, PyObject *directory, const char *path) {
+  errno = err < 0 ? directory_errno(err, path) : 0;
+  if (errno != 0)
+    return PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, directory);
   if (err == TAVI_E_ARG) {
     PyErr_SetString(PyExc_ValueError, "the request is not a form");
     return NULL;
   }
   if (err == TAVI_E_STATE) {
-    PyErr_SetString(PyExc_RuntimeError, "receive_form() is for handlers of MG_EV_HTTP_HDRS");
+    PyErr_SetString(PyExc_RuntimeError,
+                    "receive_form() is for handlers of MG_EV_HTTP_HDRS, once for a request and before its answer");
     return NULL;
   }
-  errno = errno_of(err);
-  if (errno != 0)
-    return PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, directory);
   return tavi_py_result(err, "receive_form");
 }
 
@@ -609,7 +660,7 @@ static PyObject *receive(PyObject *op, PyObject *message, PyObject *callback, co
   if (!tavi_py_connection_is_open(self))
     return tavi_py_closed_error();
   if (self->flags & TAVI_PY_LISTENER)
-    return receive_result(TAVI_E_STATE, directory);
+    return receive_result(TAVI_E_STATE, directory, NULL);
 
   struct tavi_py_receiving *r = receiving_new(self, callback);
   if (r == NULL)
@@ -619,7 +670,7 @@ static PyObject *receive(PyObject *op, PyObject *message, PyObject *callback, co
     receiving_leave(r);
     receiving_free(r);
   }
-  return receive_result(err, directory);
+  return receive_result(err, directory, opts->directory);
 }
 
 const char tavi_py_receive_form_doc[] =
@@ -644,8 +695,8 @@ const char tavi_py_receive_form_doc[] =
 "body_bytes_max (4 GiB) of everything, in place of the listener's.\n"
 "\n"
 "ValueError when the request is no form (nothing has happened: answer 415) and when message is not valid any\n"
-"more, FileNotFoundError or PermissionError for the directory, RuntimeError when closed, outside of\n"
-"MG_EV_HTTP_HDRS and after an answer.";
+"more, FileNotFoundError, NotADirectoryError or another OSError for the directory, RuntimeError when closed,\n"
+"outside of MG_EV_HTTP_HDRS, for the second time and after an answer.";
 
 PyObject *tavi_py_receive_form(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
   static const struct tavi_py_signature signature = {

@@ -143,7 +143,8 @@ static PyObject *message_header(PyObject *op, PyObject *const *args, Py_ssize_t 
   PyObject *values[] = {NULL, NULL};
   struct tavi_py_payload name;
 
-  if (tavi_py_arguments(&signature, args, nargs, kwnames, values) < 0 || tavi_py_text(values[0], "name", &name) < 0)
+  if (tavi_py_arguments(&signature, args, nargs, kwnames, values) < 0 ||
+      tavi_py_received_text(values[0], "name", &name) < 0)
     return NULL;
 
   const struct tavi_http_msg *msg = message_of(op);
@@ -216,7 +217,7 @@ static PyObject *message_query_var(PyObject *op, PyObject *const *args, Py_ssize
   struct tavi_py_payload name;
   struct tavi_slice value;
 
-  if (tavi_py_text(arg, "name", &name) < 0)
+  if (tavi_py_received_text(arg, "name", &name) < 0)
     return NULL;
 
   const struct tavi_http_msg *msg = message_of(op);
@@ -247,9 +248,9 @@ static PyObject *message_header_var(PyObject *op, PyObject *const *args, Py_ssiz
   struct tavi_py_payload header, var;
 
   if (tavi_py_arguments(&signature, args, nargs, kwnames, values) < 0 ||
-      tavi_py_text(values[0], "header", &header) < 0)
+      tavi_py_received_text(values[0], "header", &header) < 0)
     return NULL;
-  if (tavi_py_text(values[1], "var", &var) < 0) {
+  if (tavi_py_received_text(values[1], "var", &var) < 0) {
     Py_DECREF(header.owner);
     return NULL;
   }

@@ -20,7 +20,7 @@ static void on_log(enum tavi_log_level level, const char *text, void *user) {
   struct tavi_py_manager *self = user;
   size_t len = strlen(text);
 
-  if ((long)level > self->state->log_level || self->log_len + len + 1 > LOG_TEXT_MAX)
+  if (self->mute || (long)level > self->state->log_level || self->log_len + len + 1 > LOG_TEXT_MAX)
     return;
   if (self->log_len + len + 1 > self->log_cap) {
     size_t cap = 2 * (self->log_len + len + 1);
@@ -36,7 +36,7 @@ static void on_log(enum tavi_log_level level, const char *text, void *user) {
 }
 
 static void print_log(struct tavi_py_manager *self) {
-  if (self->log_len == 0)
+  if (self->log_len == 0 || self->mute)
     return;
 
   PyObject *pending = tavi_py_take_exception();
@@ -358,6 +358,42 @@ static void raise_opening(const struct opening *o, bool listening, int err) {
                  err == TAVI_E_UNSUPPORTED ? "TLS is not part of this build" : tavi_err_text(err));
 }
 
+/* ==== lists of proxies ==== */
+
+/* An option that has no effect on this kind of listener says that a proxy is believed that is not. */
+static int check_lists(const struct opening *o, enum tavi_py_use use) {
+  if (o->opts.forwarded_from != NULL && use != TAVI_PY_HTTP) {
+    PyErr_SetString(PyExc_ValueError, "forwarded_from is for listeners that speak HTTP");
+    return -1;
+  }
+  if (o->opts.listen.proxy_protocol_from != NULL && use == TAVI_PY_UDP) {
+    PyErr_SetString(PyExc_ValueError, "proxy_protocol_from is for listeners of TCP and of Unix sockets");
+    return -1;
+  }
+  return 0;
+}
+
+/* The library does not tell which argument it refuses, so it is given one list alone, and an address that it refuses
+ * for another reason afterwards. */
+static bool is_refused(struct tavi_py_manager *self, const char *forwarded_from, const char *proxy_protocol_from) {
+  static const char url[] = "http://no.address.invalid:1";
+  struct tavi_http_opts opts;
+  struct tavi_listener *listener;
+  tavi_http_opts_init(&opts);
+  opts.forwarded_from = forwarded_from;
+  opts.listen.proxy_protocol_from = proxy_protocol_from;
+  return tavi_http_listen(self->c, url, &opts, &self->handlers, NULL, &listener) == TAVI_E_ARG;
+}
+
+/* Which list is malformed; NULL: none. Called inside tavi_py_enter(). */
+static const char *malformed_list(struct tavi_py_manager *self, const struct opening *o) {
+  if (is_refused(self, o->opts.forwarded_from, NULL))
+    return "forwarded_from";
+  return is_refused(self, NULL, o->opts.listen.proxy_protocol_from) ? "proxy_protocol_from" : NULL;
+}
+
+/* ==== opening ==== */
+
 static int open_listener(struct tavi_py_manager *self, struct tavi_py_connection *conn, struct opening *o,
                          const char *url, enum tavi_py_use use) {
   struct tavi_listener *listener = NULL;
@@ -413,11 +449,15 @@ static PyObject *open_with(struct tavi_py_manager *self, struct opening *o, bool
   tavi_py_enter(self);
   int err = listening && use != TAVI_PY_UDP ? open_listener(self, conn, o, url, use)
                                             : open_connection(self, conn, o, listening, url, use);
+  const char *malformed = err == TAVI_E_ARG && listening ? malformed_list(self, o) : NULL;
   tavi_py_leave(self, conn);
   if (!self->polling)
     print_log(self);
 
-  if (err < 0)
+  if (malformed != NULL)
+    PyErr_Format(PyExc_ValueError, "%s must be a list of addresses and networks such as '10.0.0.0/8, ::1, unix'",
+                 malformed);
+  else if (err < 0)
     raise_opening(o, listening, err);
   if (err < 0 || tavi_py_check_fatal(self) < 0) {
     Py_DECREF(conn);
@@ -439,7 +479,7 @@ static PyObject *open_any(PyObject *op, bool listening, PyObject *const *args, P
   int err = tavi_py_url(o.url.data, listening, o.http, &use, &url);
   if (err < 0)
     raise_opening(&o, listening, err);
-  else
+  else if (check_lists(&o, use) == 0)
     result = open_with(self, &o, listening, url, use);
   PyMem_Free(url);
   Py_DECREF(o.url.owner);
@@ -473,6 +513,7 @@ PyDoc_STRVAR(listen_doc,
 "or 2), and remote_addr is then the client's; of those of forwarded_from, origin() believes the Forwarded and\n"
 "X-Forwarded-* headers. At first nobody is believed.\n"
 "\n"
+"ValueError for such a list that is malformed or without effect (forwarded_from without HTTP, both with UDP),\n"
 "RuntimeError 'Failed to listen on ...' with the reason, or when the manager is closed. May be called from\n"
 "any thread.");
 
@@ -590,9 +631,10 @@ static PyObject *manager_timer_add(PyObject *op, PyObject *const *args, Py_ssize
 /* CLOSE handlers run in here, with the library's manager still whole. */
 static void close_manager(struct tavi_py_manager *self) {
   self->closing = true;
-  tavi_py_channels_close(self);
+  tavi_py_channels_end(self);
   tavi_manager_free(self->c);
   self->c = NULL;
+  tavi_py_channels_close(self);
   tavi_py_timers_release(self);
   tavi_py_receiving_release(self);
   print_log(self);
@@ -835,6 +877,7 @@ static int manager_traverse(PyObject *op, visitproc visit, void *arg) {
 
 static int manager_clear(PyObject *op) {
   struct tavi_py_manager *self = (struct tavi_py_manager *)op;
+  self->mute = true;
   Py_CLEAR(self->handler);
   Py_CLEAR(self->error_handler);
   Py_CLEAR(self->fatal);
@@ -861,8 +904,11 @@ static void manager_dealloc(PyObject *op) {
   struct tavi_py_manager *self = (struct tavi_py_manager *)op;
   PyTypeObject *type = Py_TYPE(op);
 
+  /* When the collector has called __del__, it may have cleared the handlers, and freed the module's state, already. */
+  bool is_late = PyObject_GC_IsFinalized(op) != 0;
   if (PyObject_CallFinalizerFromDealloc(op) < 0)
     return; /* a CLOSE handler has kept the manager */
+  self->mute = self->mute || is_late;
   if (self->c != NULL) { /* a subclass has a __del__ of its own, which stands in the place of manager_finalize() */
     Py_SET_REFCNT(op, 1);
     manager_finalize(op);

@@ -11,7 +11,8 @@
  *  4. An HttpMessage, a Form and its parts are valid while the handler runs that they were made for.
  *  5. An EventChannel owns its tavi_sse_channel until close(), its own end or that of its Manager, to which it points
  *     back without a reference.
- *  6. The module state lives as long as any of its types, and so as long as any of these objects.
+ *  6. The module state lives as long as any of its types, and so as long as any of these objects; but once the
+ *     collector clears its garbage, any part of that may have lost the others: see `mute` of a Manager.
  *
  * Threads: everything here runs with the GIL held; it is given back around the library's wait alone. Any call into
  * Python, and any creation of a garbage collected object, may let another thread in. Therefore arguments are
@@ -122,7 +123,7 @@ struct tavi_py_manager {
   struct tavi_py_connection *last;
   struct tavi_py_connection *unpolled;   /* borrowed: the first of them that has not had its first POLL; or NULL */
   struct tavi_py_timer *timers;          /* the running timers, one reference each */
-  struct tavi_py_event_channel *channels; /* borrowed: those that are open */
+  struct tavi_py_event_channel *channels; /* borrowed: those that are not closed */
   struct tavi_py_receiving *receiving;   /* the forms that are being received; owned */
   PyThreadState *waiting;                /* of the polling thread while it waits without the GIL */
   uint64_t sweep_ms;                     /* when the next POLL sweep is due, on the clock of tavi_millis() */
@@ -138,6 +139,7 @@ struct tavi_py_manager {
   bool closing;                          /* inside close() */
   bool calling;                          /* inside a call of the library other than poll and free */
   bool stop;                             /* a signal asks run() to end */
+  bool mute;                             /* the collector has been at work: nothing of Python's is called any more */
   struct tavi_http_handlers handlers;    /* of every connection: the events that somebody wants */
   struct tavi_listener_handlers listener_handlers;
   struct tavi_sntp_handlers sntp_handlers; /* of connections to time servers */
@@ -228,7 +230,8 @@ TAVI_PY_ELSEWHERE(serve_file);
 TAVI_PY_ELSEWHERE(http_sse);
 TAVI_PY_ELSEWHERE(event_channel); /* of Manager */
 
-/* Close the channels of a manager that is about to close. */
+/* The channels of a manager that is about to close send to nobody any more; of one that has closed, they are closed. */
+void tavi_py_channels_end(struct tavi_py_manager *manager);
 void tavi_py_channels_close(struct tavi_py_manager *manager);
 
 /* ==== form.c: Form, FormPart, and forms in memory ==== */
@@ -417,7 +420,10 @@ PyObject *tavi_py_no_pickle(PyObject *self, PyObject *unused);
 /* A str as UTF-8, anything else is a TypeError that names the argument. */
 int tavi_py_text(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text);
 
-/* The same without NUL inside (ValueError), so that data is a C string. */
+/* The same for what is looked up or compared: text that tavi_py_decode() has made gives back its bytes. */
+int tavi_py_received_text(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text);
+
+/* tavi_py_text() without NUL inside (ValueError), so that data is a C string. */
 int tavi_py_c_string(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text);
 
 /* A path: str or os.PathLike, as os.fsencode() has it, without NUL (ValueError); data is a C string. */

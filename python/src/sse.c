@@ -74,8 +74,8 @@ const char tavi_py_http_sse_doc[] =
 "http_sse($self, /, event_type, data, *, id=None, retry_ms=None)\n"
 "--\n"
 "\n"
-"Send one server-sent event in the stream that http_sse_begin(), reply() or a head written with send() has\n"
-"begun, chunked or not.\n"
+"Send one server-sent event in the stream that http_sse_begin(), reply() with 'Transfer-Encoding: chunked'\n"
+"or a head written with send() has begun, chunked or not.\n"
 "\n"
 "Each line of data becomes a 'data:' line of its own; an empty event_type is left out, which means 'message'.\n"
 "id is what the browser tells in its Last-Event-ID header when it connects again; '' makes it forget the last\n"
@@ -100,7 +100,7 @@ PyObject *tavi_py_http_sse(PyObject *op, PyObject *const *args, Py_ssize_t nargs
 struct tavi_py_event_channel {
   PyObject_HEAD
   struct tavi_sse_channel *c;                 /* owned; NULL when closed */
-  struct tavi_py_manager *manager;            /* borrowed; NULL exactly when c is */
+  struct tavi_py_manager *manager;            /* borrowed; NULL when c is, but not while the manager is closing */
   struct tavi_py_event_channel *prev, *next;  /* in manager->channels */
 };
 
@@ -118,19 +118,29 @@ static void attach(struct tavi_py_event_channel *self, struct tavi_py_manager *m
   manager->channels = self;
 }
 
+static void end_channel(struct tavi_py_event_channel *self) {
+  if (self->c != NULL)
+    tavi_sse_channel_free(self->c);
+  self->c = NULL;
+}
+
 static void close_channel(struct tavi_py_event_channel *self) {
-  if (self->c == NULL)
+  if (self->manager == NULL)
     return;
 
-  tavi_sse_channel_free(self->c);
+  end_channel(self);
   if (self->prev != NULL)
     self->prev->next = self->next;
   else
     self->manager->channels = self->next;
   if (self->next != NULL)
     self->next->prev = self->prev;
-  self->c = NULL;
   self->manager = NULL;
+}
+
+void tavi_py_channels_end(struct tavi_py_manager *manager) {
+  for (struct tavi_py_event_channel *channel = manager->channels; channel != NULL; channel = channel->next)
+    end_channel(channel);
 }
 
 void tavi_py_channels_close(struct tavi_py_manager *manager) {
@@ -288,8 +298,8 @@ PyDoc_STRVAR(publish_doc,
 "Send an event, as of http_sse(), to every subscriber, and return how many get it. It is encoded once and\n"
 "leaves by the end of the turn.\n"
 "\n"
-"ValueError for a line break in event_type or id, RuntimeError when the channel or its manager is closed. May\n"
-"be called from any thread.");
+"0 while the manager is closing. ValueError for a line break in event_type or id, RuntimeError when the channel\n"
+"or its manager is closed. May be called from any thread.");
 
 static PyObject *channel_publish(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
   static const struct tavi_py_signature signature = {
@@ -299,11 +309,11 @@ static PyObject *channel_publish(PyObject *op, PyObject *const *args, Py_ssize_t
   int64_t count = 0;
 
   bool is_ready = event_arguments(&e, &signature, args, nargs, kwnames) == 0;
-  if (is_ready && self->c == NULL) {
+  if (is_ready && self->manager == NULL) {
     channel_closed_error();
     is_ready = false;
   }
-  if (is_ready) {
+  if (is_ready && self->c != NULL) {
     struct tavi_py_manager *manager = self->manager;
     tavi_py_enter(manager);
     count = tavi_sse_publish(self->c, &e.ev);

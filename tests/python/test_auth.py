@@ -288,9 +288,17 @@ def test_lists_of_proxies(make_manager, option):
             manager.listen(f"http://{HOST}:0", **{option: wrong})
     with pytest.raises(ValueError, match=option):
         manager.listen(f"http://{HOST}:0", **{option: "127.0.0.1\0"})
+    both = {"proxy_protocol_from": HOST, "forwarded_from": HOST}
     for wrong in ("nonsense", "127.0.0.1/99", "1.2.3.4.5"):
-        with pytest.raises((ValueError, RuntimeError)):
-            manager.listen(f"http://{HOST}:0", **{option: wrong})
+        for options in ({option: wrong}, {**both, option: wrong}):
+            with pytest.raises(ValueError, match=f"^{option} must be a list"):
+                manager.listen(f"http://{HOST}:0", **options)
+    with pytest.raises(RuntimeError, match="Failed to listen"):
+        manager.listen("http://example.invalid:0", **both)
+    with pytest.raises(RuntimeError, match="Failed to listen"):
+        manager.listen(f"http://{HOST}:0", header_count_max=0, **both)
+    with pytest.raises(ValueError, match=option):
+        manager.listen(f"udp://{HOST}:0", **{option: HOST})
     with pytest.raises(TypeError, match="unexpected keyword"):
         manager.connect(f"http://{HOST}:1", **{option: "127.0.0.1"})
     assert manager.connections == ()
@@ -299,6 +307,45 @@ def test_lists_of_proxies(make_manager, option):
     manager.listen(f"http://{HOST}:0", **{option: text})
     manager.listen(f"http://{HOST}:0", **{option: None})
     assert sys.getrefcount(text) == before
+
+
+def test_lists_of_proxies_for_raw_listeners(make_manager):
+    manager = make_manager()
+    with pytest.raises(ValueError, match="^forwarded_from is for"):
+        manager.listen(f"tcp://{HOST}:0", forwarded_from=HOST)
+    with pytest.raises(ValueError, match="^proxy_protocol_from must be"):
+        manager.listen(f"tcp://{HOST}:0", proxy_protocol_from="nonsense")
+    assert manager.connections == ()
+    manager.listen(f"tcp://{HOST}:0", proxy_protocol_from=HOST, forwarded_from=None)
+    manager.listen(f"udp://{HOST}:0", proxy_protocol_from=None, forwarded_from=None)
+
+
+def test_text_of_the_network_can_be_given_back(http, peer):
+    found = []
+
+    def action(conn, message):
+        [name] = message.cookies()
+        found.append((name, message.cookie(name), message.is_user(*message.basic_auth())))
+        found.append(message.query_var("\udcfe"))
+        with pytest.raises(UnicodeEncodeError):
+            message.cookie("\ud800")
+        assert message.header("\udcff") is None and not message.is_bearer("\udcff")
+        conn.reply(204)
+
+    request = (b"GET /?%FE=found HTTP/1.1\r\nHost: test\r\nCookie: \xff=1\r\nAuthorization: " +
+               basic(b"\xff:b").encode() + b"\r\n\r\n")
+    exchange(http, peer, request, action)
+    assert found == [("\udcff", "1", True), "found"]
+
+
+@pytest.mark.parametrize("arguments, options, text", [
+    (("a b", "x"), {}, "^name:"), (("a", "x;y"), {}, "^value:"), (("a", "x"), {"path": "x"}, "^path:"),
+    (("a", "x"), {"domain": "-"}, "^domain:"), (("a", "x"), {"same_site": "None", "secure": False}, "^same_site"),
+    (("__Host-a", "x"), {"path": "/x"}, "prefix"), (("a", "x" * 5000), {}, "longer"),
+])
+def test_http_cookie_says_what_is_wrong(arguments, options, text):
+    with pytest.raises(ValueError, match=text):
+        cymongoose.http_cookie(*arguments, **options)
 
 
 def test_arguments_of_origin(http, peer):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """receive_form(): values and files of any size, what on_form gets, how long it lives, and how a form can fail."""
+import errno
 import gc
 import os
 import pathlib
@@ -11,8 +12,9 @@ import urllib.request
 
 import pytest
 
+import cymongoose
 from cymongoose import MG_EV_CLOSE, MG_EV_HTTP_HDRS, MG_EV_HTTP_MSG, Connection, HttpMessage, Manager
-from support import DEADLINE, HOST, Recorder, descriptors, get, join, post, settle, spin
+from support import DEADLINE, HOST, Recorder, descriptors, get, join, post, run_python, settle, spin
 
 BOUNDARY = "----boundary42"
 TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -188,12 +190,50 @@ def test_save_that_fails(uploads, peer, tmp_path):
             with pytest.raises(ValueError, match="not a file"):
                 call()
         upload.save(tmp_path / "x")
-        with pytest.raises(OSError):
-            form.get("other").save(tmp_path)
+        other = form.get("other")
+        for directory in (tmp_path, ".", f"{tmp_path}/"):
+            with pytest.raises(IsADirectoryError) as caught:
+                other.save(directory)
+            assert caught.value.filename == directory
+        with pytest.raises(NotADirectoryError):
+            other.save(tmp_path / "x" / "y")
+        with pytest.raises(OSError) as caught:
+            other.save(tmp_path / ("y" * 300))
+        assert caught.value.errno == errno.ENAMETOOLONG
+        with pytest.raises(FileNotFoundError):
+            other.save("")
         conn.reply(200)
 
     send(uploads(action), peer, form_post(*TYPICAL, ("other", "x", "x", "a/b")))
     assert (tmp_path / "x").read_bytes() == FILE[1]
+
+
+def test_a_directory_that_is_none(http, peer, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "loop").symlink_to("loop")
+    wrong = {"file": errno.ENOTDIR, "none": errno.ENOENT, "file/x": errno.ENOTDIR, "loop": errno.ELOOP,
+             "y" * 300: errno.ENAMETOOLONG}
+    for name, number in wrong.items():
+        app = Uploads(http, tmp_path / name)
+        client = peer(app.port)
+        client.send(form_post(*TYPICAL))
+        spin(app.manager, lambda: client.responses(1))
+        [error] = app.refused
+        assert (type(error), error.errno, error.filename) == (type(OSError(number, "")), number, tmp_path / name)
+
+
+def test_a_part_is_found_by_the_name_that_it_tells(uploads, peer):
+    found = []
+
+    def action(conn, form):
+        [part] = form.parts
+        found.append((part.name, form.get(part.name) is part))
+        conn.reply(200)
+
+    body = multipart(("n", "v")).replace(b'"n"', b'"a\xff"')
+    send(uploads(action), peer, post("/", body, Content_Type=TYPE))
+    assert found == [("a\udcff", True)]
+    assert cymongoose.http_var("%FF=1", "\udcff") == "1"
 
 
 def test_save_to_another_file_system(uploads, peer, tmp_path):
@@ -459,6 +499,57 @@ def test_a_manager_with_a_form_on_its_way_is_collected(peer, tmp_path):
     assert descriptors().keys() <= before
 
 
+COLLECTED = '''
+import gc, socket, sys, tempfile
+
+def start(receives):
+    import cymongoose
+
+    class Mine(cymongoose.Manager):
+        def __del__(self):
+            print("del")
+
+    def on_form(conn, form):
+        print("form", form.error)
+
+    def handler(conn, ev, data):
+        if ev == cymongoose.MG_EV_HTTP_HDRS:
+            got.append(ev)
+            if receives:
+                conn.receive_form(data, tempfile.gettempdir(), on_form)
+        elif ev == cymongoose.MG_EV_CLOSE:
+            print("close")
+
+    got = []
+    manager = Mine(handler)
+    handler.manager = manager
+    client = socket.create_connection(("127.0.0.1", manager.listen("http://127.0.0.1:0").local_addr[1]))
+    client.sendall(b"POST / HTTP/1.1\\r\\nHost: test\\r\\nContent-Type: multipart/form-data; boundary=x\\r\\n"
+                   b"Content-Length: 1000\\r\\n\\r\\n--x\\r\\n")
+    while not got:
+        manager.poll(10)
+    return client, manager
+
+kept = start(RECEIVES)
+if COLLECTS:
+    for name in [each for each in sys.modules if each.startswith("cymongoose")]:
+        del sys.modules[name]
+    kept = kept[0]
+    gc.collect()
+    gc.collect()
+print("end")
+'''
+
+
+@pytest.mark.parametrize("receives", [True, False])
+@pytest.mark.parametrize("collects", [True, False])
+def test_a_subclass_with_a_del_of_its_own_and_its_module_are_collected(receives, collects):
+    """It is closed after the collector has cleared the rest, perhaps the module's state: nobody is told then."""
+    done = run_python(f"RECEIVES, COLLECTS = {receives}, {collects}\n{COLLECTED}", env={"PYTHONMALLOC": "malloc_debug"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == (["del", "end"] if collects else ["end", "del"])
+
+
 # ==== arguments and places ====
 
 def test_a_request_that_is_no_form(uploads, peer):
@@ -509,6 +600,21 @@ def test_receive_form_twice(http, peer, tmp_path):
     [response] = spin(manager, lambda: client.responses(1))
     assert response.body == b"first"
     assert outcome
+
+
+def test_errors_inside_fspath_are_its_own(uploads, peer):
+    class Path:
+        def __fspath__(self):
+            raise TypeError("mine")
+
+    def action(conn, form):
+        with pytest.raises(TypeError, match="^mine$"):
+            form.get("upload").save(Path())
+        with pytest.raises(TypeError, match="^path must be str or os.PathLike, not bytearray$"):
+            form.get("upload").save(bytearray(b"x"))
+        conn.reply(200)
+
+    send(uploads(action), peer, form_post(*TYPICAL))
 
 
 def test_arguments(http, peer, tmp_path):

@@ -395,6 +395,22 @@ def test_other_arguments_are_checked(http, peer, root):
     assert (outcome, response.body) == (None, b"hello")
 
 
+def test_errors_name_the_argument(http, peer, root):
+    def action(conn, message):
+        for call, text in [
+            (lambda: conn.serve_dir(message, ""), "^root_dir must not be empty$"),
+            (lambda: conn.serve_dir(message, ",/x=y"), "^root_dir must not be empty$"),
+            (lambda: conn.serve_dir(message, root, "a b: 1\r\n"), "^extra_headers: "),
+            (lambda: conn.serve_file(message, root / "hello.txt", "X: \0\r\n"), "^extra_headers: "),
+        ]:
+            with pytest.raises(ValueError, match=text):
+                call()
+        conn.reply(204)
+
+    [response], [outcome] = exchange(http, peer, get(), action)
+    assert (outcome, response.status) == (None, 204)
+
+
 @pytest.mark.parametrize("wrong", [None, 5, "message", object()])
 def test_the_message_is_a_message(http, peer, wrong):
     def action(conn, message):
