@@ -41,17 +41,19 @@ int tavi_py_text(PyObject *obj, const char *argument, struct tavi_py_payload *re
   return refuse_non_text(obj, argument) < 0 ? -1 : tavi_py_payload(obj, ret_text);
 }
 
-int tavi_py_received_text(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text) {
-  if (refuse_non_text(obj, argument) < 0)
-    return -1;
-  if (PyUnicode_IS_COMPACT_ASCII(obj))
-    return tavi_py_payload(obj, ret_text);
+int tavi_py_received(PyObject *obj, struct tavi_py_payload *ret_payload) {
+  if (!PyUnicode_Check(obj) || PyUnicode_IS_COMPACT_ASCII(obj))
+    return tavi_py_payload(obj, ret_payload);
 
   PyObject *bytes = PyUnicode_AsEncodedString(obj, "utf-8", "surrogateescape");
   if (bytes == NULL)
     return -1;
-  *ret_text = (struct tavi_py_payload){bytes, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes)};
+  *ret_payload = (struct tavi_py_payload){bytes, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes)};
   return 0;
+}
+
+int tavi_py_received_text(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text) {
+  return refuse_non_text(obj, argument) < 0 ? -1 : tavi_py_received(obj, ret_text);
 }
 
 int tavi_py_c_string(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text) {

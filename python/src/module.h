@@ -372,13 +372,6 @@ int tavi_py_rpc_setup(PyObject *module, struct tavi_py_state *state);
 
 struct tavi_py_payload;
 
-/* A payload that may have come from the network: as tavi_py_payload(), but the surrogates of a str that stand for bytes
- * (as tavi_py_decode() makes them) become these bytes again. */
-int tavi_py_received(PyObject *obj, struct tavi_py_payload *ret_payload);
-
-/* The same for a str alone. */
-int tavi_py_received_text(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text);
-
 /* As tavi_match(); the captures are to be freed with PyMem_Free(), or not wanted (NULL). Ask PyErr_Occurred(). */
 int64_t tavi_py_match(struct tavi_slice text, struct tavi_slice pattern, struct tavi_slice **ret_captures);
 
@@ -420,7 +413,11 @@ PyObject *tavi_py_no_pickle(PyObject *self, PyObject *unused);
 /* A str as UTF-8, anything else is a TypeError that names the argument. */
 int tavi_py_text(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text);
 
-/* The same for what is looked up or compared: text that tavi_py_decode() has made gives back its bytes. */
+/* A payload that may have come from the network: as tavi_py_payload(), but the surrogates of a str that stand for bytes
+ * (as tavi_py_decode() makes them) become these bytes again. */
+int tavi_py_received(PyObject *obj, struct tavi_py_payload *ret_payload);
+
+/* The same for a str alone, such as what is looked up or compared. */
 int tavi_py_received_text(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text);
 
 /* tavi_py_text() without NUL inside (ValueError), so that data is a C string. */

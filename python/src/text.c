@@ -6,29 +6,6 @@
 #include "tavi/text.h"
 #include "tavi/url.h"
 
-/* ==== text from the network ==== */
-
-int tavi_py_received(PyObject *obj, struct tavi_py_payload *ret_payload) {
-  if (!PyUnicode_Check(obj))
-    return tavi_py_payload(obj, ret_payload);
-  if (PyUnicode_CheckExact(obj) && PyUnicode_IS_COMPACT_ASCII(obj))
-    return tavi_py_payload(obj, ret_payload);
-
-  PyObject *bytes = PyUnicode_AsEncodedString(obj, "utf-8", "surrogateescape");
-  if (bytes == NULL)
-    return -1;
-  *ret_payload = (struct tavi_py_payload){bytes, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes)};
-  return 0;
-}
-
-int tavi_py_received_text(PyObject *obj, const char *argument, struct tavi_py_payload *ret_text) {
-  if (!PyUnicode_Check(obj)) {
-    PyErr_Format(PyExc_TypeError, "%s must be str, not %.100s", argument, Py_TYPE(obj)->tp_name);
-    return -1;
-  }
-  return tavi_py_received(obj, ret_text);
-}
-
 static struct tavi_slice slice_of(const struct tavi_py_payload *payload) {
   return (struct tavi_slice){payload->data, payload->len};
 }
