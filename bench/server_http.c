@@ -54,6 +54,7 @@ int main(int argc, char **argv) {
     else if (o == 'w') directory = optarg;
     else return 2;
   }
+  signal(SIGPIPE, SIG_IGN); /* as servers do, and the floor */
   struct sigaction stop = {.sa_handler = on_signal};
   sigaction(SIGTERM, &stop, NULL);
   sigaction(SIGINT, &stop, NULL);

@@ -188,8 +188,9 @@ ssize_t tavi__sock_sendv(int fd, const struct iovec *iov, int count, bool more_f
   return n >= 0 ? n : tavi__error_of(errno);
 }
 
-/* sendfile(2) raises SIGPIPE when the peer has gone, and there is no flag against it: so the signal is blocked in this
- * thread meanwhile, and taken back. (One that the program has blocked itself may have been waiting before.) */
+/* sendfile(2) raises SIGPIPE when the peer has gone, and there is no flag against it: so, unless the program ignores it
+ * anyway, the signal is blocked in this thread meanwhile, and taken back. (One that the program has blocked itself may
+ * have been waiting before.) */
 struct no_pipe {
   sigset_t pipe, old;
   bool was_raised;
@@ -210,15 +211,21 @@ static void pipe_unblock(const struct no_pipe *p, bool may_be_raised) {
   pthread_sigmask(SIG_SETMASK, &p->old, NULL);
 }
 
+static bool is_pipe_ignored(void) {
+  struct sigaction now;
+  return sigaction(SIGPIPE, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_IGN;
+}
+
 ssize_t tavi__sock_send_file(int fd, int file_fd, uint64_t offset, size_t len) {
   struct no_pipe pipe;
   off_t at = (off_t) offset;
   ssize_t n;
-  pipe_block(&pipe);
+  bool is_ignored = is_pipe_ignored();
+  if (!is_ignored) pipe_block(&pipe);
   do n = sendfile(fd, file_fd, &at, len);
   while (n < 0 && errno == EINTR);
   int error = errno;
-  pipe_unblock(&pipe, n < (ssize_t) len); /* also when a part went before */
+  if (!is_ignored) pipe_unblock(&pipe, n < (ssize_t) len); /* also when a part went before */
   return n >= 0 ? n : tavi__error_of(error);
 }
 
