@@ -84,7 +84,7 @@ int tavi__file_say(const struct tavi__file_ask *a, int status, const char *words
 
 /* ==== which form ==== */
 
-/* A compressed form that the client prefers, if there is one. `path`: of the file, with room for an ending. */
+/* A compressed form that the client prefers, if there is one. */
 static const struct tavi__cached *find_neighbour(const struct tavi__file_ask *a, struct tavi__cached *file,
                                                  unsigned *ret_coding, bool *ret_varies) {
   unsigned there = tavi__filecache_neighbours(a->fc, file);
@@ -92,23 +92,18 @@ static const struct tavi__cached *find_neighbour(const struct tavi__file_ask *a,
   if (there == 0) return NULL;
 
   struct tavi__accept accept = tavi__http_accept_encoding(a->msg);
-  size_t len = strlen(file->path + file->name_at);
-  char *name = malloc(len + 5);
-  const struct tavi__cached *found = NULL;
   unsigned coding;
-  if (name == NULL) return NULL;
-  memcpy(name, file->path + file->name_at, len);
-  while (found == NULL && (coding = tavi__http_accept_choose(&accept, there)) != 0) {
+  while ((coding = tavi__http_accept_choose(&accept, there)) != 0) {
     struct tavi__cached *entry;
-    memcpy(name + len, tavi__filecache_ending(coding), strlen(tavi__filecache_ending(coding)) + 1);
+    char name[TAVI__FILE_PATH_BYTES];
     there &= ~coding;
+    if (!tavi__filecache_neighbour(file->path + file->name_at, coding, name)) return NULL;
     if (tavi__filecache_find(a->fc, a->root, name, file->links_out, &entry) < 0) continue;
-    if (entry->stat.kind != TAVI__DISK_FILE) break; /* it has just become something else; `file` is borrowed */
-    found = entry;
+    if (entry->stat.kind != TAVI__DISK_FILE) return NULL; /* it has just become something else; `file` is borrowed */
     *ret_coding = coding;
+    return entry;
   }
-  free(name);
-  return found;
+  return NULL;
 }
 
 static void choose(const struct tavi__file_ask *a, struct tavi__cached *file, struct choice *ch) {

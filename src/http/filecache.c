@@ -265,10 +265,10 @@ int tavi__filecache_find(struct tavi__filecache *fc, const char *root, const cha
 
 /* ==== compressed neighbours ==== */
 
-const char *tavi__filecache_ending(unsigned coding) {
-  if (coding == TAVI_CODING_BROTLI) return ".br";
-  if (coding == TAVI_CODING_ZSTD) return ".zst";
-  return coding == TAVI_CODING_GZIP ? ".gz" : "";
+bool tavi__filecache_neighbour(const char *name, unsigned coding, char ret_name[TAVI__FILE_PATH_BYTES]) {
+  const char *ending = coding == TAVI_CODING_BROTLI ? ".br" : coding == TAVI_CODING_ZSTD ? ".zst" : ".gz";
+  int len = snprintf(ret_name, TAVI__FILE_PATH_BYTES, "%s%s", name, ending);
+  return len >= 0 && len < TAVI__FILE_PATH_BYTES;
 }
 
 unsigned tavi__filecache_neighbours(struct tavi__filecache *fc, struct tavi__cached *e) {
@@ -276,18 +276,13 @@ unsigned tavi__filecache_neighbours(struct tavi__filecache *fc, struct tavi__cac
   uint64_t now_ms = fc->manager->now_ms;
   if (e->neighbours_ms != 0 && now_ms < e->neighbours_ms + TAVI__FILES_NEIGHBOURS_MS) return e->neighbours;
 
-  size_t len = strlen(e->path);
-  char *path = malloc(len + 5);
-  if (path == NULL) return 0;
-  memcpy(path, e->path, len);
   e->neighbours = 0;
   e->neighbours_ms = now_ms;
-  for (int i = 0; i < 3; i++) {
+  for (size_t i = 0; i < sizeof(codings) / sizeof(codings[0]); i++) {
     struct tavi__disk_stat st;
-    strcpy(path + len, tavi__filecache_ending(codings[i])); /* allow: strcpy, at most 4 characters and NUL */
-    if (tavi__disk_stat(path, &st) == 0 && st.kind == TAVI__DISK_FILE && st.modified_ns >= e->stat.modified_ns)
-      e->neighbours |= codings[i];
+    char path[TAVI__FILE_PATH_BYTES];
+    if (!tavi__filecache_neighbour(e->path, codings[i], path) || tavi__disk_stat(path, &st) < 0) continue;
+    if (st.kind == TAVI__DISK_FILE && st.modified_ns >= e->stat.modified_ns) e->neighbours |= codings[i];
   }
-  free(path);
   return e->neighbours;
 }

@@ -51,8 +51,9 @@ int tavi__filecache_find(struct tavi__filecache *fc, const char *root, const cha
 /* The compressed forms that lie beside a file and are not older than it; found out once in a while. */
 unsigned tavi__filecache_neighbours(struct tavi__filecache *fc, struct tavi__cached *entry);
 
-/* The ending of such a form's name, ".gz" and so on; "" for 0. */
-const char *tavi__filecache_ending(unsigned coding);
+/* The name of such a form: `name` with ".gz" or the like behind it. False: longer than the system's names can be. */
+enum { TAVI__FILE_PATH_BYTES = 4096 };
+bool tavi__filecache_neighbour(const char *name, unsigned coding, char ret_name[TAVI__FILE_PATH_BYTES]);
 
 /* The entity tag, with its quotes. */
 static inline struct tavi_slice tavi__cached_etag(const struct tavi__cached *entry) {

@@ -127,12 +127,6 @@ void tavi__manager_add_part(struct tavi_manager *m, struct tavi__part *part) {
   m->parts = part;
 }
 
-void tavi__manager_remove_part(struct tavi_manager *m, struct tavi__part *part) {
-  struct tavi__part **at = &m->parts;
-  while (*at != part) at = &(*at)->next;
-  *at = part->next;
-}
-
 /* ==== other threads ==== */
 
 int tavi_manager_wakeup(struct tavi_manager *m, uint64_t id, const void *data, size_t len) {

@@ -113,12 +113,9 @@ void tavi__manager_give(struct tavi_manager *m, size_t bytes);
 void *tavi__manager_block(struct tavi_manager *m);
 void tavi__manager_block_free(struct tavi_manager *m, void *block);
 
-/* Parts: by their key (NULL: not there), new ones, and ones that end before the manager does (their end() is not
- * called).
- */
+/* Parts: by their key (NULL: not there), and new ones. */
 struct tavi__part *tavi__manager_part(const struct tavi_manager *m, const void *key);
 void tavi__manager_add_part(struct tavi_manager *m, struct tavi__part *part);
-void tavi__manager_remove_part(struct tavi_manager *m, struct tavi__part *part);
 
 /* Cancel all timers. */
 void tavi__timers_cancel_all(struct tavi_manager *m);

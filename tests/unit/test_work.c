@@ -158,16 +158,25 @@ TEST(work__forked_child_ends_without_threads) {
   CHECK_INT(told, COUNT);
 }
 
-TEST(manager__parts_are_found_by_key) {
+struct kept {
+  struct tavi__part part; /* first */
+  int ends;
+};
+
+static void end_kept(struct tavi__part *part, struct tavi_manager *m) {
+  CHECK(m != NULL);
+  ((struct kept *) part)->ends++;
+}
+
+TEST(manager__parts_are_found_by_key__and_end_with_it) {
   struct tavi_manager *m = manager();
   static int key, other;
-  struct tavi__part part = {.key = &key}, second = {.key = &other};
+  struct kept first = {.part = {.key = &key, .end = end_kept}}, second = {.part = {.key = &other, .end = end_kept}};
   CHECK(tavi__manager_part(m, &key) == NULL);
-  tavi__manager_add_part(m, &part);
-  tavi__manager_add_part(m, &second);
-  CHECK(tavi__manager_part(m, &key) == &part && tavi__manager_part(m, &other) == &second);
-  tavi__manager_remove_part(m, &part);
-  CHECK(tavi__manager_part(m, &key) == NULL && tavi__manager_part(m, &other) == &second);
-  tavi__manager_remove_part(m, &second);
+  tavi__manager_add_part(m, &first.part);
+  CHECK(tavi__manager_part(m, &key) == &first.part && tavi__manager_part(m, &other) == NULL);
+  tavi__manager_add_part(m, &second.part);
+  CHECK(tavi__manager_part(m, &key) == &first.part && tavi__manager_part(m, &other) == &second.part);
   tavi_manager_free(m);
+  CHECK(first.ends == 1 && second.ends == 1);
 }
