@@ -29,8 +29,8 @@
 
 #include "tavi/base.h"
 #include "tavi/conn.h"
-#include "tavi/dns.h"
 #include "tavi/crypto.h"
+#include "tavi/dns.h"
 #include "tavi/http.h"
 #include "tavi/http_auth.h"
 #include "tavi/http_client.h"
